@@ -1,0 +1,501 @@
+//! The configuration as the rest of the program sees it: every value valid, units in the types, no secrets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::addr::{AddrWithId, PeerAddr};
+use crate::backoff::BackoffPolicy;
+use crate::breaker::BreakerPolicy;
+use crate::error::ErrorKind;
+
+/// Which Bitcoin network a federation works on. Peers of another one are refused in the handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BitcoinNetwork {
+    /// The production network.
+    #[default]
+    Mainnet,
+    /// A network of one's own, for tests.
+    Regtest,
+    /// The public test network.
+    Testnet,
+}
+
+impl BitcoinNetwork {
+    /// All of them, by name.
+    pub const ALL: [Self; 3] = [Self::Mainnet, Self::Regtest, Self::Testnet];
+
+    /// The name used in `conf.yaml` and on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mainnet => "mainnet",
+            Self::Regtest => "regtest",
+            Self::Testnet => "testnet",
+        }
+    }
+
+    /// The message-start bytes of the network, as in Bitcoin's `chainparams`: the compact id sent in the handshake.
+    #[must_use]
+    pub const fn magic(self) -> [u8; 4] {
+        match self {
+            Self::Mainnet => [0xf9, 0xbe, 0xb4, 0xd9],
+            Self::Regtest => [0xfa, 0xbf, 0xb5, 0xda],
+            Self::Testnet => [0x0b, 0x11, 0x09, 0x07],
+        }
+    }
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Only what stops the node.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// State changes.
+    #[default]
+    Info,
+    /// Every message.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// All of them, quietest first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The name used in `conf.yaml`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Error => "error",
+            Self::Info => "info",
+            Self::Trace => "trace",
+            Self::Warn => "warn",
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl LogFormat {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Json, Self::Text];
+
+    /// The name used in `conf.yaml`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Json => "json",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NodeConfig {
+    /// `node.name`: a label for people.
+    pub name: String,
+    /// `node.federation`: peers with another id are refused in the handshake.
+    pub federation: String,
+    /// `node.network`.
+    pub bitcoin_network: BitcoinNetwork,
+    /// `network.*`.
+    pub network: NetworkConfig,
+    /// `peers.*`.
+    pub peers: PeersConfig,
+    /// `storage.*`.
+    pub storage: StorageConfig,
+    /// `admin.*`.
+    pub admin: AdminConfig,
+    /// `logging.*`.
+    pub logging: LoggingConfig,
+    /// `shutdown.timeout`: how long a graceful shutdown may take.
+    pub shutdown_timeout: Duration,
+}
+
+/// `network.*`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NetworkConfig {
+    /// Where to listen: `/ip4|ip6/.../tcp/PORT`. Empty means dial only.
+    pub addresses: Vec<PeerAddr>,
+    /// What to tell others; empty means the listeners' own addresses, as far as they are meaningful to others.
+    pub announce: Vec<PeerAddr>,
+    /// Connections this node opens on its own beyond the peers the operator chose.
+    pub target_outbound: usize,
+    /// All connections.
+    pub max_connections: usize,
+    /// Connections others opened.
+    pub max_inbound: usize,
+    /// Inbound connections from one canonical IP address; loopback is exempt.
+    pub max_per_ip: usize,
+    /// Connections that are not established yet, each way.
+    pub max_pending: usize,
+    /// How often a peer is pinged.
+    pub keepalive_interval: Duration,
+    /// How long a ping may take.
+    pub keepalive_timeout: Duration,
+    /// Missed pings in a row after which a peer counts as gone.
+    pub keepalive_failures: u32,
+    /// How long to wait before a failed peer is dialled again.
+    pub backoff: BackoffPolicy,
+    /// When to stop dialling a peer for a while.
+    pub breaker: BreakerPolicy,
+}
+
+impl NetworkConfig {
+    /// How long a peer may stay silent before its connection is closed: the sum of the allowed missed pings.
+    #[must_use]
+    pub fn liveness_deadline(&self) -> Duration {
+        self.keepalive_interval.saturating_mul(self.keepalive_failures).saturating_add(self.keepalive_timeout)
+    }
+}
+
+/// `peers.*`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PeersConfig {
+    /// Where peers are kept.
+    pub file: PathBuf,
+    /// Whom to ask first.
+    pub bootstrap: Vec<AddrWithId>,
+    /// The longest time between two synchronisations.
+    pub exchange_interval: Duration,
+    /// Random share added to or taken from every interval, 0 to 0.5.
+    pub exchange_jitter: f64,
+    /// How long a dial may take: name resolution, TCP, Noise and Yamux together.
+    pub connection_timeout: Duration,
+}
+
+/// `storage.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StorageConfig {
+    /// How long to wait for the file lock.
+    pub lock_timeout: Duration,
+    /// Whether to notice edits of the peers file while running.
+    pub watch: bool,
+    /// How long the file must be quiet before an edit is read.
+    pub debounce: Duration,
+    /// How long a change may wait before the file is rewritten.
+    pub flush_interval: Duration,
+}
+
+/// `admin.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AdminConfig {
+    /// The unix socket for commands.
+    pub socket: PathBuf,
+    /// The socket's permission bits.
+    pub mode: u32,
+}
+
+/// `logging.*`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoggingConfig {
+    /// How much.
+    pub level: LogLevel,
+    /// How it looks.
+    pub format: LogFormat,
+}
+
+impl Default for NodeConfig {
+    /// The documented defaults, with every file in the current directory.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            federation: String::new(),
+            bitcoin_network: BitcoinNetwork::Mainnet,
+            network: NetworkConfig::default(),
+            peers: PeersConfig {
+                file: PathBuf::from("peers.yaml"),
+                bootstrap: Vec::new(),
+                exchange_interval: Duration::from_secs(30),
+                exchange_jitter: 0.2,
+                connection_timeout: Duration::from_secs(10),
+            },
+            storage: StorageConfig {
+                lock_timeout: Duration::from_secs(5),
+                watch: true,
+                debounce: Duration::from_millis(250),
+                flush_interval: Duration::from_secs(1),
+            },
+            admin: AdminConfig { socket: PathBuf::from("btcfed.sock"), mode: 0o660 },
+            logging: LoggingConfig::default(),
+            shutdown_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for NetworkConfig {
+    /// The documented defaults; listens on port 9000 of every interface.
+    fn default() -> Self {
+        use std::net::{Ipv4Addr, Ipv6Addr};
+        Self {
+            addresses: vec![
+                PeerAddr::from_socket_addr((Ipv4Addr::UNSPECIFIED, 9000).into()),
+                PeerAddr::from_socket_addr((Ipv6Addr::UNSPECIFIED, 9000).into()),
+            ],
+            announce: Vec::new(),
+            target_outbound: 16,
+            max_connections: 128,
+            max_inbound: 96,
+            max_per_ip: 8,
+            max_pending: 32,
+            keepalive_interval: Duration::from_secs(15),
+            keepalive_timeout: Duration::from_secs(10),
+            keepalive_failures: 3,
+            backoff: BackoffPolicy::default(),
+            breaker: BreakerPolicy::default(),
+        }
+    }
+}
+
+/// The keys whose values take effect only when the node starts.
+pub const RESTART_KEYS: [&str; 7] = [
+    "admin.mode",
+    "admin.socket",
+    "node.federation",
+    "node.network",
+    "node.private_key",
+    "node.private_key_file",
+    "peers.file",
+];
+
+impl NodeConfig {
+    /// Every value by its key in `conf.yaml`, in the spelling of that file. Secrets are not part of it.
+    #[must_use]
+    pub fn values(&self) -> BTreeMap<&'static str, String> {
+        let (net, peers, storage) = (&self.network, &self.peers, &self.storage);
+        BTreeMap::from([
+            ("node.name", self.name.clone()),
+            ("node.federation", self.federation.clone()),
+            ("node.network", self.bitcoin_network.as_str().to_owned()),
+            ("network.addresses", list(&net.addresses)),
+            ("network.announce", list(&net.announce)),
+            ("network.target_outbound", net.target_outbound.to_string()),
+            ("network.limits.max_connections", net.max_connections.to_string()),
+            ("network.limits.max_inbound", net.max_inbound.to_string()),
+            ("network.limits.max_per_ip", net.max_per_ip.to_string()),
+            ("network.limits.max_pending", net.max_pending.to_string()),
+            ("network.keepalive.interval", format_duration(net.keepalive_interval)),
+            ("network.keepalive.timeout", format_duration(net.keepalive_timeout)),
+            ("network.keepalive.failures", net.keepalive_failures.to_string()),
+            ("network.backoff.initial", format_duration(net.backoff.initial)),
+            ("network.backoff.max", format_duration(net.backoff.max)),
+            ("network.backoff.factor", net.backoff.factor.to_string()),
+            ("network.backoff.jitter", net.backoff.jitter.to_string()),
+            ("network.breaker.failures", net.breaker.failures.to_string()),
+            ("network.breaker.cooldown", format_duration(net.breaker.cooldown)),
+            ("peers.file", peers.file.display().to_string()),
+            ("peers.bootstrap", list(&peers.bootstrap)),
+            ("peers.exchange_interval", format_duration(peers.exchange_interval)),
+            ("peers.exchange_jitter", peers.exchange_jitter.to_string()),
+            ("peers.connection_timeout", format_duration(peers.connection_timeout)),
+            ("storage.lock_timeout", format_duration(storage.lock_timeout)),
+            ("storage.watch", storage.watch.to_string()),
+            ("storage.debounce", format_duration(storage.debounce)),
+            ("storage.flush_interval", format_duration(storage.flush_interval)),
+            ("admin.socket", self.admin.socket.display().to_string()),
+            ("admin.mode", format!("{:04o}", self.admin.mode)),
+            ("logging.level", self.logging.level.as_str().to_owned()),
+            ("logging.format", self.logging.format.as_str().to_owned()),
+            ("shutdown.timeout", format_duration(self.shutdown_timeout)),
+        ])
+    }
+
+    /// What differs between this configuration and `new`, key by key, in the order of the keys.
+    #[must_use]
+    pub fn diff(&self, new: &Self) -> Vec<KeyChange> {
+        let (old, new) = (self.values(), new.values());
+        old.into_iter()
+            .zip(new.into_values())
+            .filter(|((_, old), new)| old != new)
+            .map(|((key, old), new)| KeyChange { key, old, new, needs_restart: RESTART_KEYS.contains(&key) })
+            .collect()
+    }
+}
+
+/// One key whose value differs between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChange {
+    /// The dotted key.
+    pub key: &'static str,
+    /// The value in force.
+    pub old: String,
+    /// The value asked for.
+    pub new: String,
+    /// True when the new value takes effect only at the next start.
+    pub needs_restart: bool,
+}
+
+/// Where a configuration comes from.
+pub trait ConfigSource: Send + Sync + fmt::Debug {
+    /// Reads, parses and converts. Changes nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    fn load(&self) -> Result<NodeConfig, ConfigError>;
+}
+
+/// A configuration that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Everything that is wrong; never empty.
+    pub problems: Vec<ConfigProblem>,
+}
+
+impl ConfigError {
+    /// What to do about it: an operator must act.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        ErrorKind::Config
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_char('\n')?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// The file, or the name of the environment variable or flag.
+    pub origin: String,
+    /// 1-based line, where it is known.
+    pub line: Option<usize>,
+    /// The dotted key, where one is at fault.
+    pub key: Option<String>,
+    /// What is wrong. Never contains a secret.
+    pub reason: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, ": {key}")?;
+        }
+        write!(f, ": {}", self.reason)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "; {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    let mut text = String::from("[");
+    for (index, item) in items.iter().enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        // Writing to a String cannot fail.
+        write!(text, "{separator}{item}").unwrap_or_default();
+    }
+    text.push(']');
+    text
+}
+
+/// A duration in the spelling of `conf.yaml`: `500ms`, `30s`, `1m30s`, `24h`. Below a millisecond it is cut.
+#[must_use]
+pub fn format_duration(duration: Duration) -> String {
+    let (total, millis) = (duration.as_secs(), duration.subsec_millis());
+    let parts = [(total / 3600, "h"), (total / 60 % 60, "m"), (total % 60, "s"), (u64::from(millis), "ms")];
+    let text: String =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_the_way_the_file_spells_them() {
+        for (millis, text) in [
+            (0, "0s"),
+            (500, "500ms"),
+            (30_000, "30s"),
+            (90_000, "1m30s"),
+            (86_400_000, "24h"),
+            (3_661_001, "1h1m1s1ms"),
+        ] {
+            assert_eq!(format_duration(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn the_difference_of_two_configurations_names_every_changed_key_and_no_other() {
+        let old = NodeConfig::default();
+        let mut new = old.clone();
+        assert_eq!(old.diff(&new), []);
+        new.peers.exchange_interval = Duration::from_secs(15);
+        new.peers.file = "other.yaml".into();
+        let changes = old.diff(&new);
+        let told: Vec<_> = changes.iter().map(|c| (c.key, c.old.as_str(), c.new.as_str(), c.needs_restart)).collect();
+        assert_eq!(
+            told,
+            [
+                ("peers.exchange_interval", "30s", "15s", false),
+                ("peers.file", "peers.yaml", "other.yaml", true),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_problem_names_file_line_key_reason_and_hint() {
+        let mut problem = ConfigProblem {
+            origin: "conf.yaml".into(),
+            line: Some(12),
+            key: Some("network.adresses".into()),
+            reason: "unknown key".into(),
+            hint: Some("did you mean addresses?".into()),
+        };
+        assert_eq!(problem.to_string(), "conf.yaml:12: network.adresses: unknown key; did you mean addresses?");
+        problem.line = None;
+        problem.key = None;
+        problem.hint = None;
+        assert_eq!(problem.to_string(), "conf.yaml: unknown key");
+    }
+
+    #[test]
+    fn liveness_allows_exactly_the_configured_missed_pings() {
+        let config = NetworkConfig::default();
+        assert_eq!(config.liveness_deadline(), Duration::from_secs(55));
+    }
+}
