@@ -60,7 +60,10 @@ impl PeerOp {
     /// (counters, last seen) are coalesced before they are written.
     #[must_use]
     pub const fn is_hard(&self) -> bool {
-        !matches!(self, Self::ContactFailed { .. } | Self::ContactSucceeded { .. } | Self::Measured { .. })
+        !matches!(
+            self,
+            Self::ContactFailed { .. } | Self::ContactSucceeded { .. } | Self::Measured { .. }
+        )
     }
 }
 
@@ -99,12 +102,14 @@ impl PeerPatch {
 
 impl FromIterator<PeerOp> for PeerPatch {
     fn from_iter<I: IntoIterator<Item = PeerOp>>(ops: I) -> Self {
-        Self { ops: ops.into_iter().collect() }
+        Self {
+            ops: ops.into_iter().collect(),
+        }
     }
 }
 
 /// What a patch or a reload changed. A hint for subscribers; the snapshot is the truth.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PeerChange {
     /// A peer is new.
@@ -126,7 +131,9 @@ impl PeerChange {
     #[must_use]
     pub const fn key(&self) -> Option<&PeerKey> {
         match self {
-            Self::Added(key) | Self::Removed(key) | Self::Touched(key) | Self::Updated(key) => Some(key),
+            Self::Added(key) | Self::Removed(key) | Self::Touched(key) | Self::Updated(key) => {
+                Some(key)
+            }
             Self::Banned(BanTarget::Peer(key)) | Self::Unbanned(BanTarget::Peer(key)) => Some(key),
             Self::Banned(_) | Self::Unbanned(_) => None,
         }
@@ -143,7 +150,7 @@ pub enum PatchError {
     /// The set is full and nothing in it may be evicted.
     #[error("the peer list is full ({limit} {what})")]
     Full {
-        /// `peers` or `bans`.
+        /// `peers`, `bans` or `forgotten peers`.
         what: &'static str,
         /// The bound that was reached.
         limit: usize,

@@ -1,6 +1,6 @@
 //! A consistent picture of everything known: peers, bans, forgotten keys. Changed only by applying patches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -32,7 +32,9 @@ impl PeerSet {
     ) -> Self {
         let mut set = Self::default();
         for record in peers {
-            set.peers.entry(record.key).or_insert_with(|| Arc::new(record));
+            set.peers
+                .entry(record.key)
+                .or_insert_with(|| Arc::new(record));
         }
         for ban in bans {
             if let BanTarget::Peer(key) = ban.target
@@ -80,12 +82,18 @@ impl PeerSet {
     pub fn iter_after(&self, after: Option<&PeerKey>) -> impl Iterator<Item = &Arc<PeerRecord>> {
         use std::ops::Bound;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.peers.range((start, Bound::Unbounded)).map(|(_, record)| record)
+        self.peers
+            .range((start, Bound::Unbounded))
+            .map(|(_, record)| record)
     }
 
     /// Peers with this address.
-    pub fn find_by_addr<'a>(&'a self, addr: &'a PeerAddr) -> impl Iterator<Item = &'a Arc<PeerRecord>> {
-        self.iter().filter(move |record| record.addresses.iter().any(|known| known.addr == *addr))
+    pub fn find_by_addr<'a>(
+        &'a self,
+        addr: &'a PeerAddr,
+    ) -> impl Iterator<Item = &'a Arc<PeerRecord>> {
+        self.iter()
+            .filter(move |record| record.addresses.iter().any(|known| known.addr == *addr))
     }
 
     /// Every ban, lapsed ones included.
@@ -96,18 +104,52 @@ impl PeerSet {
     /// The ban in force against an identity.
     #[must_use]
     pub fn ban_of(&self, key: &PeerKey, now: Timestamp) -> Option<&Ban> {
-        self.bans.get(&BanTarget::Peer(*key)).filter(|ban| ban.is_active(now))
+        self.bans
+            .get(&BanTarget::Peer(*key))
+            .filter(|ban| ban.is_active(now))
     }
 
     /// The ban in force against an IP address.
     #[must_use]
     pub fn ban_of_ip(&self, ip: IpAddr, now: Timestamp) -> Option<&Ban> {
-        self.bans.values().find(|ban| ban.target.covers_ip(ip) && ban.is_active(now))
+        self.bans
+            .values()
+            .find(|ban| ban.target.covers_ip(ip) && ban.is_active(now))
     }
 
     /// Every forgotten key.
     pub fn forgotten(&self) -> impl Iterator<Item = (&PeerKey, &Forgotten)> {
         self.forgotten.iter()
+    }
+
+    /// What has to be told to somebody who knows `old`, in the order of the keys, bans last.
+    #[must_use]
+    pub fn changes_since(&self, old: &Self) -> Vec<PeerChange> {
+        let gone = old
+            .peers
+            .keys()
+            .filter(|key| !self.contains(key))
+            .map(|key| PeerChange::Removed(*key));
+        let here = self
+            .peers
+            .iter()
+            .filter_map(|(key, new)| match old.get(key) {
+                None => Some(PeerChange::Added(*key)),
+                Some(known) => changed(known, new).then_some(PeerChange::Updated(*key)),
+            });
+        let mut changes: Vec<PeerChange> = gone.chain(here).collect();
+        changes.sort_by_key(|change| change.key().copied());
+        let lifted = old
+            .bans
+            .keys()
+            .filter(|target| !self.bans.contains_key(target));
+        changes.extend(lifted.map(|target| PeerChange::Unbanned(*target)));
+        let issued = self
+            .bans
+            .iter()
+            .filter(|(target, ban)| old.bans.get(target) != Some(ban));
+        changes.extend(issued.map(|(target, _)| PeerChange::Banned(*target)));
+        changes
     }
 
     /// Applies a patch: all of it or, on error, nothing.
@@ -116,118 +158,168 @@ impl PeerSet {
     ///
     /// # Errors
     /// The first operation that cannot be applied. `self` is never changed.
-    pub fn apply(&self, patch: &PeerPatch, now: Now) -> Result<(Self, Vec<PeerChange>), PatchError> {
+    pub fn apply(
+        &self,
+        patch: &PeerPatch,
+        now: Now,
+    ) -> Result<(Self, Vec<PeerChange>), PatchError> {
         let mut next = self.clone();
         let mut changes = Vec::new();
         for op in &patch.ops {
-            if let Some(change) = next.apply_op(op, now.wall)?
-                && !changes.contains(&change)
-            {
-                changes.push(change);
-            }
+            next.apply_op(op, now.wall, &mut changes)?;
         }
+        let mut told = HashSet::with_capacity(changes.len());
+        changes.retain(|change| told.insert(change.clone()));
         Ok((next, changes))
     }
 
-    fn apply_op(&mut self, op: &PeerOp, now: Timestamp) -> Result<Option<PeerChange>, PatchError> {
+    fn apply_op(
+        &mut self,
+        op: &PeerOp,
+        now: Timestamp,
+        changes: &mut Vec<PeerChange>,
+    ) -> Result<(), PatchError> {
         match op {
-            PeerOp::Ban(ban) => self.ban(ban.clone()).map(Some),
-            PeerOp::ContactFailed { key, addrs } => Ok(self.touch(key, |record| contact_failed(record, addrs, now))),
-            PeerOp::ContactSucceeded { key, addr } => {
-                Ok(self.touch(key, |record| contact_succeeded(record, addr.as_ref(), now)))
+            PeerOp::Ban(ban) => self.ban(ban.clone(), now, changes)?,
+            PeerOp::ContactFailed { key, addrs } => {
+                self.touch(key, changes, |record| contact_failed(record, addrs, now));
             }
-            PeerOp::Create(record) => self.create((**record).clone(), now).map(Some),
-            PeerOp::Learn(record) => self.learn(record, now),
-            PeerOp::Measured { key, rtt } => Ok(self.touch(key, |record| record.stats.measured_rtt(*rtt))),
-            PeerOp::Remove { key, by } => self.remove(key, *by).map(Some),
-            PeerOp::Unban(target) => self.unban(target, now).map(Some),
-            PeerOp::Update(record) => self.update((**record).clone()).map(Some),
+            PeerOp::ContactSucceeded { key, addr } => {
+                self.touch(key, changes, |record| {
+                    contact_succeeded(record, addr.as_ref(), now)
+                });
+            }
+            PeerOp::Create(record) => self.create((**record).clone(), now, changes)?,
+            PeerOp::Learn(record) => self.learn(record, now, changes),
+            PeerOp::Measured { key, rtt } => {
+                self.touch(key, changes, |record| record.stats.measured_rtt(*rtt))
+            }
+            PeerOp::Remove { key, by } => changes.push(self.remove(key, *by)?),
+            PeerOp::Unban(target) => changes.push(self.unban(target, now)?),
+            PeerOp::Update(record) => changes.push(self.update((**record).clone(), now)?),
         }
+        Ok(())
     }
 
-    fn create(&mut self, mut record: PeerRecord, now: Timestamp) -> Result<PeerChange, PatchError> {
+    fn create(
+        &mut self,
+        mut record: PeerRecord,
+        now: Timestamp,
+        changes: &mut Vec<PeerChange>,
+    ) -> Result<(), PatchError> {
         if self.contains(&record.key) {
             return Err(PatchError::Duplicate(record.peer_id()));
         }
         check_lengths(&record)?;
-        self.make_room(record.is_reserved())?;
+        changes.extend(self.make_room(record.is_reserved())?);
         if record.source.is_chosen_by_operator() {
             self.forgotten.remove(&record.key);
         }
-        if self.bans.contains_key(&BanTarget::Peer(record.key)) {
-            record.update_status(PeerStatus::Banned, now);
-        }
+        self.mark_if_banned(&mut record, now);
         record.stats.first_seen = record.stats.first_seen.or(Some(now));
-        let key = record.key;
-        self.peers.insert(key, Arc::new(record));
-        Ok(PeerChange::Added(key))
+        changes.push(PeerChange::Added(record.key));
+        self.peers.insert(record.key, Arc::new(record));
+        Ok(())
     }
 
-    fn update(&mut self, record: PeerRecord) -> Result<PeerChange, PatchError> {
+    fn update(&mut self, mut record: PeerRecord, now: Timestamp) -> Result<PeerChange, PatchError> {
         check_lengths(&record)?;
-        let slot = self.peers.get_mut(&record.key).ok_or(PatchError::UnknownPeer(record.peer_id()))?;
+        if !self.contains(&record.key) {
+            return Err(PatchError::UnknownPeer(record.peer_id()));
+        }
+        self.mark_if_banned(&mut record, now);
         let key = record.key;
-        *slot = Arc::new(record);
+        self.peers.insert(key, Arc::new(record));
         Ok(PeerChange::Updated(key))
     }
 
     fn remove(&mut self, key: &PeerKey, by: Issuer) -> Result<PeerChange, PatchError> {
-        let record = self.peers.remove(key).ok_or(PatchError::UnknownPeer(key.peer_id()))?;
+        let record = self
+            .peers
+            .get(key)
+            .ok_or_else(|| PatchError::UnknownPeer(key.peer_id()))?;
         let seq = record.record.as_ref().map_or(0, SignedRecord::seq);
-        self.forget(*key, Forgotten { seq, by });
+        self.forget(*key, Forgotten { seq, by })?;
+        self.peers.remove(key);
         Ok(PeerChange::Removed(*key))
     }
 
-    fn learn(&mut self, signed: &SignedRecord, now: Timestamp) -> Result<Option<PeerChange>, PatchError> {
+    fn learn(&mut self, signed: &SignedRecord, now: Timestamp, changes: &mut Vec<PeerChange>) {
         let key = signed.key();
         if self.ban_of(&key, now).is_some() {
-            return Ok(None);
+            return;
         }
-        if let Some(mark) = self.forgotten.get(&key) {
-            if mark.by == Issuer::Operator || signed.seq() <= mark.seq {
-                return Ok(None);
-            }
+        if let Some(mark) = self.forgotten.get(&key)
+            && (mark.by == Issuer::Operator || signed.seq() <= mark.seq)
+        {
+            return;
         }
         let Some(known) = self.peers.get_mut(&key) else {
-            return self.learn_new(signed, now);
+            return self.learn_new(signed, now, changes);
         };
-        if known.record.as_ref().is_some_and(|record| record.seq() >= signed.seq()) {
-            return Ok(None);
+        if known
+            .record
+            .as_ref()
+            .is_some_and(|record| record.seq() >= signed.seq())
+        {
+            return;
         }
         if signed.is_leaving() && !known.is_reserved() {
-            self.peers.remove(&key);
-            self.forget(key, Forgotten { seq: signed.seq(), by: Issuer::Node });
-            return Ok(Some(PeerChange::Removed(key)));
+            // Without room for the mark an older record would bring the peer back, so then it stays until it expires.
+            if self
+                .forget(
+                    key,
+                    Forgotten {
+                        seq: signed.seq(),
+                        by: Issuer::Node,
+                    },
+                )
+                .is_ok()
+            {
+                self.peers.remove(&key);
+                changes.push(PeerChange::Removed(key));
+            }
+            return;
         }
         let record = Arc::make_mut(known);
+        record.source = record.source.min(PeerSource::Signed);
         record.set_signed_addresses(signed.addresses());
         record.record = Some(signed.clone());
-        Ok(Some(PeerChange::Updated(key)))
+        changes.push(PeerChange::Updated(key));
     }
 
-    fn learn_new(&mut self, signed: &SignedRecord, now: Timestamp) -> Result<Option<PeerChange>, PatchError> {
-        if signed.is_leaving() || self.make_room(false).is_err() {
-            return Ok(None);
+    fn learn_new(&mut self, signed: &SignedRecord, now: Timestamp, changes: &mut Vec<PeerChange>) {
+        if signed.is_leaving() {
+            return;
         }
-        self.forgotten.remove(&signed.key());
         let mut record = PeerRecord::new(signed.key(), PeerSource::Signed);
         record.set_signed_addresses(signed.addresses());
         record.record = Some(signed.clone());
-        self.create(record, now).map(Some)
+        // A full list is no error for gossip: the newcomer is ignored.
+        if self.create(record, now, changes).is_ok() {
+            self.forgotten.remove(&signed.key());
+        }
     }
 
-    fn ban(&mut self, ban: Ban) -> Result<PeerChange, PatchError> {
+    fn ban(
+        &mut self,
+        ban: Ban,
+        now: Timestamp,
+        changes: &mut Vec<PeerChange>,
+    ) -> Result<(), PatchError> {
         let target = ban.target;
         if self.bans.len() >= limits::MAX_BANS && !self.bans.contains_key(&target) {
-            self.evict_ban(ban.since)?;
+            changes.push(self.evict_ban(now)?);
         }
         if let BanTarget::Peer(key) = &target
             && let Some(record) = self.peers.get_mut(key)
+            && ban.is_active(now)
         {
             Arc::make_mut(record).update_status(PeerStatus::Banned, ban.since);
         }
         self.bans.insert(target, ban);
-        Ok(PeerChange::Banned(target))
+        changes.push(PeerChange::Banned(target));
+        Ok(())
     }
 
     fn unban(&mut self, target: &BanTarget, now: Timestamp) -> Result<PeerChange, PatchError> {
@@ -240,51 +332,92 @@ impl PeerSet {
         Ok(PeerChange::Unbanned(*target))
     }
 
-    /// Changes counters of a known peer; does nothing for an unknown one.
-    fn touch(&mut self, key: &PeerKey, change: impl FnOnce(&mut PeerRecord)) -> Option<PeerChange> {
-        let record = self.peers.get_mut(key)?;
-        change(Arc::make_mut(record));
-        Some(PeerChange::Touched(*key))
+    /// Keeps status and bans consistent: nobody lifts a ban by writing another status.
+    fn mark_if_banned(&self, record: &mut PeerRecord, now: Timestamp) {
+        if let Some(ban) = self.ban_of(&record.key, now) {
+            record.update_status(PeerStatus::Banned, ban.since);
+        }
     }
 
-    fn forget(&mut self, key: PeerKey, mark: Forgotten) {
-        if self.forgotten.len() >= limits::MAX_FORGOTTEN
-            && let Some(victim) = self.forgotten.iter().find(|(_, m)| m.by == Issuer::Node).map(|(k, _)| *k)
-        {
+    /// Changes counters of a known peer; does nothing for an unknown one.
+    fn touch(
+        &mut self,
+        key: &PeerKey,
+        changes: &mut Vec<PeerChange>,
+        change: impl FnOnce(&mut PeerRecord),
+    ) {
+        if let Some(record) = self.peers.get_mut(key) {
+            change(Arc::make_mut(record));
+            changes.push(PeerChange::Touched(*key));
+        }
+    }
+
+    /// Remembers a key. A full list drops what the node remembered for itself, never what the operator decided.
+    fn forget(&mut self, key: PeerKey, mark: Forgotten) -> Result<(), PatchError> {
+        if self.forgotten.len() >= limits::MAX_FORGOTTEN && !self.forgotten.contains_key(&key) {
+            let victim = self
+                .forgotten
+                .iter()
+                .find(|(_, mark)| mark.by == Issuer::Node)
+                .map(|(key, _)| *key);
+            let victim = victim.ok_or(PatchError::Full {
+                what: "forgotten peers",
+                limit: limits::MAX_FORGOTTEN,
+            })?;
             self.forgotten.remove(&victim);
         }
         let entry = self.forgotten.entry(key).or_insert(mark);
         entry.seq = entry.seq.max(mark.seq);
         entry.by = entry.by.max(mark.by);
+        Ok(())
     }
 
-    /// Makes room for one more peer: evicts the worst peer nobody chose, unless the newcomer is reserved.
-    fn make_room(&mut self, reserved: bool) -> Result<(), PatchError> {
+    /// Makes room for one more peer, unless the newcomer is reserved: evicts the worst peer nobody chose. A banned one
+    /// goes first (its ban stays, and no flood of banned keys fills the list), then hearsay, then what fails most.
+    fn make_room(&mut self, reserved: bool) -> Result<Option<PeerChange>, PatchError> {
         if reserved || self.peers.len() < limits::MAX_PEERS {
-            return Ok(());
+            return Ok(None);
         }
         let victim = self
             .peers
             .values()
-            .filter(|record| !record.is_reserved() && !record.is_banned())
-            .max_by_key(|record| (record.source, record.stats.consecutive_failures, record.stats.last_seen.is_none()))
-            .filter(|record| record.stats.consecutive_failures > 0 || record.source == PeerSource::Hearsay)
-            .map(|record| record.key);
-        let victim = victim.ok_or(PatchError::Full { what: "peers", limit: limits::MAX_PEERS })?;
+            .filter(|record| !record.is_reserved())
+            .filter(|record| {
+                record.is_banned()
+                    || record.source == PeerSource::Hearsay
+                    || record.stats.consecutive_failures > 0
+            })
+            .max_by_key(|record| {
+                let stats = &record.stats;
+                (
+                    record.is_banned(),
+                    record.source,
+                    stats.consecutive_failures,
+                    stats.last_seen.is_none(),
+                )
+            })
+            .map(|record| record.key)
+            .ok_or(PatchError::Full {
+                what: "peers",
+                limit: limits::MAX_PEERS,
+            })?;
         self.peers.remove(&victim);
-        Ok(())
+        Ok(Some(PeerChange::Removed(victim)))
     }
 
     /// Makes room for one more ban: drops a lapsed one, else the oldest one the node issued.
-    fn evict_ban(&mut self, now: Timestamp) -> Result<(), PatchError> {
+    fn evict_ban(&mut self, now: Timestamp) -> Result<PeerChange, PatchError> {
         let victim = self
             .bans
             .values()
             .filter(|ban| !ban.is_active(now) || ban.by == Issuer::Node)
             .min_by_key(|ban| (ban.is_active(now), ban.since))
             .map(|ban| ban.target);
-        let victim = victim.ok_or(PatchError::Full { what: "bans", limit: limits::MAX_BANS })?;
-        self.unban(&victim, now).map(drop)
+        let victim = victim.ok_or(PatchError::Full {
+            what: "bans",
+            limit: limits::MAX_BANS,
+        })?;
+        self.unban(&victim, now)
     }
 
     /// The words for why a peer is refused, if it is.
@@ -294,12 +427,24 @@ impl PeerSet {
     }
 }
 
+/// True when two records differ; the same record is not compared.
+fn changed(old: &Arc<PeerRecord>, new: &Arc<PeerRecord>) -> bool {
+    !Arc::ptr_eq(old, new) && old != new
+}
+
 fn check_lengths(record: &PeerRecord) -> Result<(), PatchError> {
-    let fields =
-        [("name", &record.name, limits::MAX_NAME_BYTES), ("note", &record.note, limits::MAX_NOTE_BYTES)];
+    let fields = [
+        ("name", &record.name, limits::MAX_NAME_BYTES),
+        ("note", &record.note, limits::MAX_NOTE_BYTES),
+    ];
     for (field, value, limit) in fields {
         if let Some(len) = value.as_ref().map(String::len).filter(|len| *len > limit) {
-            return Err(PatchError::TooLong { peer: record.peer_id(), field, len, limit });
+            return Err(PatchError::TooLong {
+                peer: record.peer_id(),
+                field,
+                len,
+                limit,
+            });
         }
     }
     Ok(())
@@ -307,7 +452,11 @@ fn check_lengths(record: &PeerRecord) -> Result<(), PatchError> {
 
 fn contact_failed(record: &mut PeerRecord, addrs: &[PeerAddr], now: Timestamp) {
     record.stats.contact_failed();
-    for known in record.addresses.iter_mut().filter(|known| addrs.contains(&known.addr)) {
+    for known in record
+        .addresses
+        .iter_mut()
+        .filter(|known| addrs.contains(&known.addr))
+    {
         known.failures = known.failures.saturating_add(1);
         known.last_failure = Some(now);
     }
@@ -320,7 +469,11 @@ fn contact_succeeded(record: &mut PeerRecord, addr: Option<&PeerAddr>, now: Time
     record.stats.contact_succeeded(now);
     if let Some(addr) = addr {
         record.add_address(addr.clone(), AddressSource::Observed);
-        for known in record.addresses.iter_mut().filter(|known| known.addr == *addr) {
+        for known in record
+            .addresses
+            .iter_mut()
+            .filter(|known| known.addr == *addr)
+        {
             known.failures = 0;
             known.last_success = Some(now);
         }
