@@ -144,6 +144,11 @@ pub enum Notice {
         /// Its software, escaped and cut.
         agent: String,
     },
+    /// A record of this node's own identity is around that is newer than the own one: sign one with a higher number.
+    OwnRecordAhead {
+        /// Its sequence number.
+        seq: u64,
+    },
     /// A round of synchronisation with a peer ended.
     SyncCompleted {
         /// With whom.

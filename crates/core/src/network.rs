@@ -1,6 +1,7 @@
 //! The `Network` port: commands in, events out, nothing ever waits.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::addr::PeerAddr;
@@ -97,8 +98,11 @@ pub enum NetworkEvent {
         peer: PeerKey,
         /// Who dialled.
         direction: Direction,
-        /// The remote end as seen by this node. For inbound connections the port is ephemeral.
+        /// The address that was dialled, or for inbound connections the remote end with its ephemeral port.
         addr: PeerAddr,
+        /// The IP address at the other end, also when a name was dialled. It decides the scope of the link. `None` only
+        /// when the transport cannot tell.
+        remote_ip: Option<IpAddr>,
         /// The dial this answers; `None` for inbound connections.
         command: Option<CommandId>,
     },

@@ -1,0 +1,377 @@
+//! Whom to dial, and when. Pure: takes the time and what is known, returns dials.
+//!
+//! Wanted at all times: bootstrap entries, and every peer the operator chose. Beyond them, learned peers are dialled
+//! until `network.target_outbound` connections opened by this node are up. Failures back off with jitter; learned peers
+//! that keep failing are left alone for a while by a circuit breaker, chosen ones are retried for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use btcfed_core::addr::{AddrScope, PeerAddr};
+use btcfed_core::backoff::Backoff;
+use btcfed_core::breaker::CircuitBreaker;
+use btcfed_core::config::NodeConfig;
+use btcfed_core::key::PeerKey;
+use btcfed_core::network::{CommandId, Direction};
+use btcfed_core::peer::{AddressSource, PeerRecord};
+use btcfed_core::rng::SeededRng;
+use btcfed_core::set::PeerSet;
+use btcfed_core::time::{MonotonicTime, Now};
+
+use crate::connections::Connections;
+
+/// Most dials started within one second: a node with a thousand dead peers must not scan the network.
+pub(crate) const MAX_DIALS_PER_SECOND: u32 = 32;
+
+/// Most addresses handed to the network for one dial.
+pub(crate) const MAX_ADDRESSES_PER_DIAL: usize = 8;
+
+/// Whom a dial is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Target {
+    /// Whoever answers at a bootstrap address given without an identity.
+    Address(PeerAddr),
+    /// One identity.
+    Peer(PeerKey),
+}
+
+/// One dial to start.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Dial {
+    pub(crate) id: CommandId,
+    pub(crate) peer: Option<PeerKey>,
+    pub(crate) addrs: Vec<PeerAddr>,
+}
+
+#[derive(Debug)]
+struct Attempts {
+    backoff: Backoff,
+    breaker: CircuitBreaker,
+}
+
+/// Everything a plan is made from.
+pub(crate) struct View<'a> {
+    pub(crate) now: Now,
+    pub(crate) config: &'a NodeConfig,
+    pub(crate) set: &'a PeerSet,
+    pub(crate) connections: &'a Connections,
+    pub(crate) own: PeerKey,
+}
+
+/// The dial policy's memory.
+#[derive(Debug, Default)]
+pub(crate) struct Dialer {
+    attempts: BTreeMap<Target, Attempts>,
+    in_flight: BTreeMap<CommandId, Target>,
+    /// Which peer was found behind a bootstrap address.
+    resolved: BTreeMap<PeerAddr, PeerKey>,
+    /// Bootstrap addresses that turned out to be this node's own.
+    own_addrs: BTreeSet<PeerAddr>,
+    /// Start of the current one-second window, and dials started in it.
+    window: (MonotonicTime, u32),
+    next_deadline: Option<MonotonicTime>,
+}
+
+impl Dialer {
+    /// The dials to start now. Also computes [`Dialer::next_deadline`].
+    pub(crate) fn plan(
+        &mut self,
+        view: &View<'_>,
+        rng: &mut SeededRng,
+        next_id: &mut impl FnMut() -> CommandId,
+    ) -> Vec<Dial> {
+        self.next_deadline = None;
+        let mut dials = Vec::new();
+        for (target, addrs) in self.wanted(view) {
+            self.try_start(view, target, addrs, next_id, &mut dials);
+        }
+        self.plan_learned(view, rng, next_id, &mut dials);
+        dials
+    }
+
+    /// When [`Dialer::plan`] should run again, as far as time alone decides.
+    pub(crate) const fn next_deadline(&self) -> Option<MonotonicTime> {
+        self.next_deadline
+    }
+
+    /// Bootstrap entries and chosen peers that are not connected, with their addresses.
+    fn wanted(&self, view: &View<'_>) -> Vec<(Target, Vec<PeerAddr>)> {
+        let mut wanted = Vec::new();
+        let mut by_peer: BTreeMap<PeerKey, Vec<PeerAddr>> = BTreeMap::new();
+        for entry in &view.config.peers.bootstrap {
+            match entry.peer_id {
+                Some(id) => by_peer
+                    .entry(id.key())
+                    .or_default()
+                    .push(entry.addr.clone()),
+                None if self.address_is_settled(&entry.addr, view) => {}
+                None => wanted.push((
+                    Target::Address(entry.addr.clone()),
+                    vec![entry.addr.clone()],
+                )),
+            }
+        }
+        for record in view.set.iter().filter(|record| record.is_reserved()) {
+            let addrs = by_peer.entry(record.key).or_default();
+            let known = dialable(record);
+            addrs.retain(|addr| !known.contains(addr));
+            addrs.splice(0..0, known);
+        }
+        let may_dial = |peer: &PeerKey| {
+            *peer != view.own
+                && !view.connections.contains(peer)
+                && view.set.ban_of(peer, view.now.wall).is_none()
+        };
+        wanted.extend(
+            by_peer
+                .into_iter()
+                .filter(|(peer, addrs)| may_dial(peer) && !addrs.is_empty())
+                .map(|(peer, addrs)| (Target::Peer(peer), addrs)),
+        );
+        wanted
+    }
+
+    /// True when nothing is to be gained from dialling a bootstrap address now.
+    fn address_is_settled(&self, addr: &PeerAddr, view: &View<'_>) -> bool {
+        self.own_addrs.contains(addr)
+            || self.resolved.get(addr).is_some_and(|peer| {
+                view.connections.contains(peer) || self.is_in_flight(&Target::Peer(*peer))
+            })
+    }
+
+    /// Fills up the outbound connections with learned peers, the most promising first, random among equals.
+    fn plan_learned(
+        &mut self,
+        view: &View<'_>,
+        rng: &mut SeededRng,
+        next_id: &mut impl FnMut() -> CommandId,
+        dials: &mut Vec<Dial>,
+    ) {
+        let is_learned = |peer: &PeerKey| {
+            view.set
+                .get(peer)
+                .is_none_or(|record| !record.is_reserved())
+        };
+        let outbound = view
+            .connections
+            .iter()
+            .filter(|connection| {
+                connection.direction == Direction::Outbound && is_learned(&connection.peer)
+            })
+            .count();
+        let pending = self
+            .in_flight
+            .values()
+            .filter(|target| matches!(target, Target::Peer(peer) if is_learned(peer)))
+            .count();
+        let mut missing = view
+            .config
+            .network
+            .target_outbound
+            .saturating_sub(outbound + pending);
+        if missing == 0 {
+            return;
+        }
+        let mut candidates: Vec<&Arc<PeerRecord>> = view
+            .set
+            .iter()
+            .filter(|record| !record.is_reserved() && !record.is_banned() && record.key != view.own)
+            .filter(|record| !view.connections.contains(&record.key))
+            .collect();
+        rng.shuffle(&mut candidates);
+        candidates.sort_by_key(|record| record.stats.consecutive_failures);
+        for record in candidates {
+            if missing == 0 {
+                break;
+            }
+            let addrs = dialable(record);
+            if !addrs.is_empty()
+                && self.try_start(view, Target::Peer(record.key), addrs, next_id, dials)
+            {
+                missing -= 1;
+            }
+        }
+    }
+
+    /// Starts a dial unless one is running, it is too early, or a budget is used up; then notes when to look again.
+    fn try_start(
+        &mut self,
+        view: &View<'_>,
+        target: Target,
+        mut addrs: Vec<PeerAddr>,
+        next_id: &mut impl FnMut() -> CommandId,
+        dials: &mut Vec<Dial>,
+    ) -> bool {
+        let now = view.now.monotonic;
+        if self.is_in_flight(&target) {
+            return false;
+        }
+        if self.in_flight.len() >= view.config.network.max_pending || !self.within_rate(now) {
+            self.look_again_at(self.window.0.saturating_add(Duration::from_secs(1)));
+            return false;
+        }
+        let chosen = matches!(&target, Target::Address(_))
+            || matches!(&target, Target::Peer(peer) if view.set.get(peer).is_none_or(|record| record.is_reserved()));
+        let attempts = self
+            .attempts
+            .entry(target.clone())
+            .or_insert_with(|| Attempts {
+                backoff: Backoff::new(view.config.network.backoff),
+                breaker: CircuitBreaker::new(view.config.network.breaker),
+            });
+        if !attempts.backoff.ready(now) {
+            let at = attempts.backoff.next_attempt();
+            self.look_again_at(at);
+            return false;
+        }
+        if !chosen && !attempts.breaker.try_acquire(now) {
+            if let Some(at) = attempts.breaker.retry_at() {
+                self.look_again_at(at);
+            }
+            return false;
+        }
+        addrs.truncate(MAX_ADDRESSES_PER_DIAL);
+        let id = next_id();
+        self.window.1 += 1;
+        let peer = match &target {
+            Target::Address(_) => None,
+            Target::Peer(peer) => Some(*peer),
+        };
+        self.in_flight.insert(id, target);
+        dials.push(Dial { id, peer, addrs });
+        true
+    }
+
+    /// A peer is connected, by whichever dial. Returns the bootstrap address behind which it was found, if so.
+    pub(crate) fn connected(
+        &mut self,
+        now: MonotonicTime,
+        peer: PeerKey,
+        command: Option<CommandId>,
+    ) -> Option<PeerAddr> {
+        let mut found = None;
+        if let Some(Target::Address(addr)) = command.and_then(|id| self.in_flight.remove(&id)) {
+            if let Some(attempts) = self.attempts.get_mut(&Target::Address(addr.clone())) {
+                attempts.backoff.reset();
+            }
+            self.resolved.insert(addr.clone(), peer);
+            found = Some(addr);
+        }
+        if let Some(attempts) = self.attempts.get_mut(&Target::Peer(peer)) {
+            attempts.backoff.connected(now);
+            attempts.breaker.success();
+        }
+        found
+    }
+
+    /// The last connection of a peer is gone.
+    pub(crate) fn disconnected(
+        &mut self,
+        now: MonotonicTime,
+        peer: PeerKey,
+        view: &NodeConfig,
+        rng: &mut SeededRng,
+    ) {
+        let attempts = self
+            .attempts
+            .entry(Target::Peer(peer))
+            .or_insert_with(|| Attempts {
+                backoff: Backoff::new(view.network.backoff),
+                breaker: CircuitBreaker::new(view.network.breaker),
+            });
+        attempts.backoff.disconnected(now, rng);
+    }
+
+    /// A dial ended without a connection. Returns how long until the next attempt; `None` for unknown dials.
+    pub(crate) fn failed(
+        &mut self,
+        now: MonotonicTime,
+        id: CommandId,
+        found_self: bool,
+        rng: &mut SeededRng,
+    ) -> Option<Duration> {
+        let target = self.in_flight.remove(&id)?;
+        if let (true, Target::Address(addr)) = (found_self, &target) {
+            self.own_addrs.insert(addr.clone());
+        }
+        let attempts = self.attempts.get_mut(&target)?;
+        attempts.breaker.failure(now);
+        Some(attempts.backoff.failure(now, rng).saturating_since(now))
+    }
+
+    /// A dial ended because the peer is connected already, or could not be queued: nobody's failure.
+    pub(crate) fn cancelled(&mut self, id: CommandId) {
+        self.in_flight.remove(&id);
+    }
+
+    /// The operator changed something about a peer: it may be tried at once.
+    pub(crate) fn reset(&mut self, peer: &PeerKey) {
+        if let Some(attempts) = self.attempts.get_mut(&Target::Peer(*peer)) {
+            attempts.backoff.reset();
+            attempts.breaker.reset();
+        }
+    }
+
+    /// A peer is no longer known.
+    pub(crate) fn forget(&mut self, peer: &PeerKey) {
+        self.attempts.remove(&Target::Peer(*peer));
+    }
+
+    /// A new configuration: policies from the next failure on; own addresses may have changed.
+    pub(crate) fn reconfigured(&mut self, config: &NodeConfig) {
+        self.own_addrs.clear();
+        for attempts in self.attempts.values_mut() {
+            attempts.backoff.set_policy(config.network.backoff);
+            attempts.breaker.set_policy(config.network.breaker);
+        }
+        let listed = |addr: &PeerAddr| {
+            config
+                .peers
+                .bootstrap
+                .iter()
+                .any(|entry| entry.addr == *addr)
+        };
+        self.resolved.retain(|addr, _| listed(addr));
+        self.attempts
+            .retain(|target, _| !matches!(target, Target::Address(addr) if !listed(addr)));
+    }
+
+    fn is_in_flight(&self, target: &Target) -> bool {
+        self.in_flight.values().any(|running| running == target)
+    }
+
+    fn within_rate(&mut self, now: MonotonicTime) -> bool {
+        if now.saturating_since(self.window.0) >= Duration::from_secs(1) {
+            self.window = (now, 0);
+        }
+        self.window.1 < MAX_DIALS_PER_SECOND
+    }
+
+    fn look_again_at(&mut self, at: MonotonicTime) {
+        self.next_deadline = Some(self.next_deadline.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// The addresses of a peer worth dialling. A loopback or link-local address that the operator did not write is dialled
+/// only when the peer has no other: it means something only to nodes on the owner's own machine or link.
+fn dialable(record: &PeerRecord) -> Vec<PeerAddr> {
+    let order = record.dial_order();
+    let by_operator = |addr: &PeerAddr| {
+        record
+            .addresses
+            .iter()
+            .any(|known| known.addr == *addr && known.source == AddressSource::Operator)
+    };
+    let is_local =
+        |addr: &PeerAddr| matches!(addr.scope(), AddrScope::Loopback | AddrScope::LinkLocal);
+    let reaches_further = order.iter().any(|addr| !is_local(addr));
+    order
+        .into_iter()
+        .filter(|addr| {
+            by_operator(addr)
+                || !is_local(addr)
+                || (!reaches_further && addr.scope() == AddrScope::Loopback)
+        })
+        .collect()
+}

@@ -1,0 +1,202 @@
+//! This node's own signed record: what it says about itself, and when it says it again.
+
+use std::time::Duration;
+
+use btcfed_core::addr::{AddrScope, PeerAddr};
+use btcfed_core::identity::SecretKey;
+use btcfed_core::limits::MAX_RECORD_ADDRESSES;
+use btcfed_core::record::{RecordError, SignedRecord};
+use btcfed_core::rng::SeededRng;
+use btcfed_core::time::{MonotonicTime, Now};
+
+/// How often an unchanged record is signed anew, so that others see that its owner lives: a third of the 24-hour lease.
+pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(8 * 3600);
+
+/// Random share added to or taken from [`REFRESH_INTERVAL`].
+pub(crate) const REFRESH_JITTER: f64 = 0.25;
+
+/// Keeps the own record up to date.
+#[derive(Debug)]
+pub(crate) struct OwnRecord {
+    secret: SecretKey,
+    addresses: Vec<PeerAddr>,
+    seq: u64,
+    refresh_at: Option<MonotonicTime>,
+}
+
+impl OwnRecord {
+    pub(crate) const fn new(secret: SecretKey) -> Self {
+        Self {
+            secret,
+            addresses: Vec::new(),
+            seq: 0,
+            refresh_at: None,
+        }
+    }
+
+    /// Signs a new record if the addresses changed or the old one is due. A node that nobody can dial publishes nothing,
+    /// unless it published addresses before and must take them back.
+    pub(crate) fn update(
+        &mut self,
+        now: Now,
+        addresses: Vec<PeerAddr>,
+        rng: &mut SeededRng,
+    ) -> Result<Option<SignedRecord>, RecordError> {
+        let due = self.refresh_at.is_some_and(|at| now.monotonic >= at);
+        if addresses == self.addresses && !due {
+            return Ok(None);
+        }
+        self.addresses = addresses;
+        self.sign(now, rng).map(Some)
+    }
+
+    /// Another record of this identity was seen, signed with sequence number `seq`: state was lost, or another node runs
+    /// with this key. Signs a newer one.
+    pub(crate) fn overtake(
+        &mut self,
+        now: Now,
+        seq: u64,
+        rng: &mut SeededRng,
+    ) -> Result<Option<SignedRecord>, RecordError> {
+        if seq < self.seq || self.addresses.is_empty() {
+            return Ok(None);
+        }
+        self.seq = seq;
+        self.sign(now, rng).map(Some)
+    }
+
+    /// When [`OwnRecord::update`] should be called at the latest.
+    pub(crate) const fn next_deadline(&self) -> Option<MonotonicTime> {
+        self.refresh_at
+    }
+
+    /// Sequence numbers are wall-clock milliseconds, but always grow: they are compared only with the same owner's.
+    fn sign(&mut self, now: Now, rng: &mut SeededRng) -> Result<SignedRecord, RecordError> {
+        self.seq = self.seq.saturating_add(1).max(now.wall.as_millis());
+        self.refresh_at = Some(
+            now.monotonic
+                .saturating_add(rng.jitter(REFRESH_INTERVAL, REFRESH_JITTER)),
+        );
+        SignedRecord::sign(&self.secret, self.seq, &self.addresses)
+    }
+}
+
+/// What to publish: the configured addresses, else the listeners' own, most widely meaningful first, never unspecified
+/// or link-local ones, at most [`MAX_RECORD_ADDRESSES`].
+pub(crate) fn published_addresses(announce: &[PeerAddr], listening: &[PeerAddr]) -> Vec<PeerAddr> {
+    let source = if announce.is_empty() {
+        listening
+    } else {
+        announce
+    };
+    let rank = |addr: &PeerAddr| match addr.scope() {
+        AddrScope::Dns => Some(0),
+        AddrScope::Public => Some(1),
+        AddrScope::Private => Some(2),
+        AddrScope::Loopback => Some(3),
+        _ => None,
+    };
+    let mut ranked: Vec<(i32, &PeerAddr)> = source
+        .iter()
+        .filter(|addr| addr.is_dialable())
+        .filter_map(|addr| Some((rank(addr)?, addr)))
+        .collect();
+    ranked.sort();
+    ranked.dedup();
+    ranked
+        .into_iter()
+        .take(MAX_RECORD_ADDRESSES)
+        .map(|(_, addr)| addr.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use btcfed_core::time::Timestamp;
+
+    fn addrs(texts: &[&str]) -> Vec<PeerAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn at(secs: u64) -> Now {
+        Now {
+            monotonic: MonotonicTime::from_origin(Duration::from_secs(secs)),
+            wall: Timestamp::from_secs(secs),
+        }
+    }
+
+    #[test]
+    fn a_record_is_signed_when_addresses_change_or_the_lease_is_due_and_never_otherwise() {
+        let mut rng = SeededRng::from_seed(1);
+        let mut own = OwnRecord::new(SecretKey::from_seed([1; 32]));
+        let here = addrs(&["/ip4/10.0.0.1/tcp/9000"]);
+        assert!(
+            own.update(at(0), Vec::new(), &mut rng).unwrap().is_none(),
+            "nothing to publish"
+        );
+        let first = own.update(at(10), here.clone(), &mut rng).unwrap().unwrap();
+        assert_eq!((first.seq(), first.addresses()), (10_000, here.as_slice()));
+        assert!(
+            own.update(at(11), here.clone(), &mut rng)
+                .unwrap()
+                .is_none()
+        );
+        let due = own.next_deadline().unwrap().since_origin().as_secs();
+        assert!((6 * 3600..=10 * 3600 + 10).contains(&due), "{due}");
+        assert!(
+            own.update(at(due + 1), here, &mut rng)
+                .unwrap()
+                .unwrap()
+                .seq()
+                > first.seq()
+        );
+    }
+
+    #[test]
+    fn sequence_numbers_grow_even_when_the_clock_stands_still_or_jumps_back() {
+        let mut rng = SeededRng::from_seed(1);
+        let mut own = OwnRecord::new(SecretKey::from_seed([1; 32]));
+        let first = own
+            .update(at(100), addrs(&["/ip4/10.0.0.1/tcp/1"]), &mut rng)
+            .unwrap()
+            .unwrap();
+        let second = own
+            .update(at(5), addrs(&["/ip4/10.0.0.1/tcp/2"]), &mut rng)
+            .unwrap()
+            .unwrap();
+        assert_eq!(second.seq(), first.seq() + 1);
+        let third = own.overtake(at(5), 1_000_000, &mut rng).unwrap().unwrap();
+        assert_eq!(third.seq(), 1_000_001);
+        assert!(
+            own.overtake(at(5), 7, &mut rng).unwrap().is_none(),
+            "an older one needs no answer"
+        );
+    }
+
+    #[test]
+    fn published_addresses_are_the_configured_ones_else_what_others_can_use() {
+        let listening = addrs(&[
+            "/ip4/127.0.0.1/tcp/9000",
+            "/ip6/fe80::1/tcp/9000",
+            "/ip4/192.168.1.2/tcp/9000",
+            "/ip4/0.0.0.0/tcp/9000",
+            "/ip4/203.0.113.7/tcp/9000",
+        ]);
+        let told = published_addresses(&[], &listening);
+        assert_eq!(
+            told,
+            addrs(&[
+                "/ip4/203.0.113.7/tcp/9000",
+                "/ip4/192.168.1.2/tcp/9000",
+                "/ip4/127.0.0.1/tcp/9000"
+            ])
+        );
+        let configured = addrs(&["/dns4/node.example.com/tcp/9000"]);
+        assert_eq!(published_addresses(&configured, &listening), configured);
+        let many: Vec<_> = (1..=20)
+            .map(|n| format!("/ip4/10.0.0.{n}/tcp/9000").parse().unwrap())
+            .collect();
+        assert_eq!(published_addresses(&[], &many).len(), MAX_RECORD_ADDRESSES);
+    }
+}
