@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use ed25519_dalek::SigningKey;
 
+use crate::base58;
 use crate::error::ParseError;
 use crate::limits;
 
@@ -161,7 +162,7 @@ impl PeerId {
 
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&bs58::encode(self.to_bytes()).into_string())
+        f.pad(&base58::encode(&self.to_bytes()))
     }
 }
 
@@ -192,9 +193,8 @@ impl FromStr for PeerId {
                 "this is a public key; a peer id starts with 12D3KooW",
             ));
         }
-        let bytes = bs58::decode(text)
-            .into_vec()
-            .map_err(|_| ParseError::new("peer id", "not base58btc"))?;
+        let bytes =
+            base58::decode(text).ok_or_else(|| ParseError::new("peer id", "not base58btc"))?;
         Self::from_bytes(&bytes)
     }
 }

@@ -31,6 +31,7 @@
 pub mod addr;
 pub mod backoff;
 pub mod ban;
+mod base58;
 pub mod breaker;
 pub mod config;
 pub mod error;
