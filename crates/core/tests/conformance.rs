@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use btcfed_core::store::{SkippedEntry, StoreError, StoreEvent, Subscribed};
+use async_trait::async_trait;
+use btcfed_core::store::{
+    Applied, Reloaded, SkippedEntry, StoreError, StoreEvent, StoreEvents, StoreHealth, Subscribed,
+};
 use btcfed_core::testing::{ManualClock, MemoryStore, store_conformance, test_key, test_record};
 use btcfed_core::{Clock as _, ErrorKind, PeerPatch, PeerSet, PeerStore, PeerStoreExt as _};
 
@@ -124,4 +127,74 @@ async fn a_store_can_start_with_given_contents_and_its_end_closes_subscriptions(
     drop(store);
     assert_eq!(events.try_next(), Some(Subscribed::Closed));
     assert_eq!(events.next().await, Subscribed::Closed);
+}
+
+/// A store that breaks promises on purpose.
+#[derive(Debug)]
+struct Broken {
+    inner: MemoryStore,
+    /// Takes the first operations of a patch even when a later one is refused.
+    half: bool,
+    /// Tells subscribers nothing.
+    mute: MemoryStore,
+}
+
+#[async_trait]
+impl PeerStore for Broken {
+    fn snapshot(&self) -> Arc<PeerSet> {
+        self.inner.snapshot()
+    }
+
+    async fn apply(&self, patch: PeerPatch) -> Result<Applied, StoreError> {
+        if !self.half {
+            return self.inner.apply(patch).await;
+        }
+        let mut all = Applied {
+            changes: Vec::new(),
+            durable: true,
+        };
+        for op in patch.ops {
+            all.changes
+                .extend(self.inner.apply(PeerPatch::one(op)).await?.changes);
+        }
+        Ok(all)
+    }
+
+    async fn reload(&self) -> Result<Reloaded, StoreError> {
+        self.inner.reload().await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.inner.flush().await
+    }
+
+    fn subscribe(&self) -> StoreEvents {
+        self.mute.subscribe()
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.inner.health()
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "store_conformance: patches::a_patch_applies_in_order_and_as_one")]
+async fn the_suite_names_the_case_when_a_patch_is_applied_by_halves() {
+    let make = || Broken {
+        inner: MemoryStore::new(),
+        half: true,
+        mute: MemoryStore::new(),
+    };
+    store_conformance(make).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "store_conformance: events::every_change_is_told_once_and_in_order")]
+async fn the_suite_names_the_case_when_subscribers_are_told_nothing() {
+    let make = || Broken {
+        inner: MemoryStore::new(),
+        half: false,
+        mute: MemoryStore::new(),
+    };
+    store_conformance(make).await;
 }
