@@ -29,10 +29,11 @@ where
     S: PeerStore,
 {
     macro_rules! cases {
-        ($($module:ident: $($case:ident)+;)+) => {$($(
+        ($($module:ident: $($case:ident)+;)+) => {$($({
+            let name = concat!(stringify!($module), "::", stringify!($case));
             let store = make();
-            judge(concat!(stringify!($module), "::", stringify!($case)), Box::pin($module::$case(&store)).await);
-        )+)+};
+            judge(name, Box::pin($module::$case(&store)).await);
+        })+)+};
     }
     cases! {
         crud:
