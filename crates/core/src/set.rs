@@ -122,6 +122,12 @@ impl PeerSet {
         self.forgotten.iter()
     }
 
+    /// What is remembered of a forgotten key.
+    #[must_use]
+    pub fn forgotten_mark(&self, key: &PeerKey) -> Option<&Forgotten> {
+        self.forgotten.get(key)
+    }
+
     /// What has to be told to somebody who knows `old`, in the order of the keys, bans last.
     #[must_use]
     pub fn changes_since(&self, old: &Self) -> Vec<PeerChange> {

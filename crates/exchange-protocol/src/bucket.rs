@@ -1,0 +1,104 @@
+//! A token bucket on virtual time.
+
+use std::time::Duration;
+
+use btcfed_core::time::MonotonicTime;
+
+const NANOS: u64 = 1_000_000_000;
+
+/// Allows bursts up to a bound and a steady rate in the long run.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenBucket {
+    burst: u32,
+    per_second: u32,
+    /// In billionths of a token, so that no fraction is lost however often it is asked.
+    level: u64,
+    at: MonotonicTime,
+}
+
+impl TokenBucket {
+    /// A full bucket.
+    pub(crate) fn new(burst: u32, per_second: u32, now: MonotonicTime) -> Self {
+        Self {
+            burst,
+            per_second,
+            level: u64::from(burst) * NANOS,
+            at: now,
+        }
+    }
+
+    /// Takes `wanted` tokens that cost `price` each, or as many as there are. Returns how many were taken.
+    pub(crate) fn take_up_to(&mut self, now: MonotonicTime, wanted: usize, price: u32) -> usize {
+        self.refill(now);
+        let price = u64::from(price.max(1)) * NANOS;
+        let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
+        let taken = wanted.min(self.level / price);
+        self.level -= taken * price;
+        usize::try_from(taken).unwrap_or(usize::MAX)
+    }
+
+    /// Takes one token that costs `price`. Returns whether there was one.
+    pub(crate) fn take(&mut self, now: MonotonicTime, price: u32) -> bool {
+        self.take_up_to(now, 1, price) == 1
+    }
+
+    /// How long until a token of this price is there.
+    pub(crate) fn wait(&self, price: u32) -> Duration {
+        let missing = (u64::from(price.max(1)) * NANOS).saturating_sub(self.level);
+        Duration::from_nanos(missing.div_ceil(u64::from(self.per_second.max(1))))
+    }
+
+    fn refill(&mut self, now: MonotonicTime) {
+        let nanos = now.saturating_since(self.at).as_nanos();
+        let gained = nanos.saturating_mul(u128::from(self.per_second));
+        let gained = u64::try_from(gained).unwrap_or(u64::MAX);
+        self.level = self
+            .level
+            .saturating_add(gained)
+            .min(u64::from(self.burst) * NANOS);
+        self.at = self.at.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> MonotonicTime {
+        MonotonicTime::from_origin(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_burst_is_allowed_and_one_more_is_not() {
+        let mut bucket = TokenBucket::new(3, 1, at(0));
+        assert!((0..3).all(|_| bucket.take(at(0), 1)));
+        assert!(!bucket.take(at(0), 1));
+        assert_eq!(bucket.wait(1), Duration::from_secs(1));
+        assert!(!bucket.take(at(999), 1));
+        assert!(bucket.take(at(1000), 1));
+    }
+
+    #[test]
+    fn asking_often_loses_no_fraction_and_a_long_rest_fills_only_to_the_brim() {
+        let mut bucket = TokenBucket::new(2, 10, at(0));
+        assert_eq!(bucket.take_up_to(at(0), 5, 1), 2);
+        for millis in 1..100 {
+            assert!(!bucket.take(at(millis), 1));
+        }
+        assert!(bucket.take(at(100), 1));
+        let end = MonotonicTime::from_origin(Duration::MAX);
+        assert_eq!(bucket.take_up_to(end, 100, 1), 2);
+        assert_eq!(
+            bucket.take_up_to(at(0), 1, 1),
+            0,
+            "time that goes backwards gives nothing"
+        );
+    }
+
+    #[test]
+    fn a_higher_price_empties_it_faster() {
+        let mut bucket = TokenBucket::new(8, 1, at(0));
+        assert_eq!(bucket.take_up_to(at(0), 8, 4), 2);
+        assert_eq!(bucket.wait(4), Duration::from_secs(4));
+    }
+}

@@ -1,0 +1,549 @@
+//! The engine: routes what happened, and holds what is to be done until it is asked for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use btcfed_core::config::NodeConfig;
+use btcfed_core::exchange::{Exchange, ExchangeCounters, Input, Notice, Output, Reaction};
+use btcfed_core::identity::Verifier;
+use btcfed_core::network::{CommandId, Direction, RequestError, RequestToken};
+use btcfed_core::rng::SeededRng;
+use btcfed_core::time::{MonotonicTime, Now};
+use btcfed_core::{PeerKey, PeerSet, SignedRecord};
+
+use crate::codec;
+use crate::limits;
+use crate::message::{ErrorCode, ErrorReply, Message};
+use crate::phase::{Phase, PhaseEvent};
+use crate::schedule::SyncTimer;
+use crate::score::{Offence, Scores};
+use crate::session::{Closing, Session};
+use crate::view::View;
+
+/// What an [`Engine`] is made of.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The configuration in force.
+    pub config: Arc<NodeConfig>,
+    /// This node.
+    pub own: PeerKey,
+    /// Software and version, told to others.
+    pub agent: String,
+    /// Decides every random choice: same seed and same inputs, same outputs.
+    pub seed: u64,
+    /// Checks signatures.
+    pub verifier: Arc<dyn Verifier>,
+    /// What the store knows.
+    pub set: Arc<PeerSet>,
+}
+
+/// The exchange protocol of one node.
+///
+/// Feed it with [`Exchange::handle`], then drain [`Exchange::poll_output`]. It reads no clock, opens no socket, touches
+/// no file and spawns nothing. Ids of [`Output::Send`] count up from 1.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) config: Arc<NodeConfig>,
+    pub(crate) agent: String,
+    pub(crate) rng: SeededRng,
+    pub(crate) verifier: Arc<dyn Verifier>,
+    pub(crate) view: View,
+    pub(crate) sessions: BTreeMap<PeerKey, Session>,
+    pub(crate) timer: SyncTimer,
+    pub(crate) counters: ExchangeCounters,
+    scores: Scores,
+    phase: Phase,
+    pending: BTreeMap<CommandId, Pending>,
+    next_id: u64,
+    out: VecDeque<Output>,
+}
+
+/// A request without an answer yet.
+#[derive(Debug)]
+struct Pending {
+    peer: PeerKey,
+    sent: Sent,
+    deadline: MonotonicTime,
+}
+
+/// What was sent, as far as the answer needs it.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    /// Records; they are sent again when they did not arrive.
+    Announcement(Vec<SignedRecord>),
+    /// A step of the round that the session describes.
+    Round,
+    /// The node's own record.
+    Update,
+}
+
+impl Engine {
+    /// An engine without a peer.
+    #[must_use]
+    pub fn new(options: EngineOptions) -> Self {
+        Self {
+            timer: SyncTimer::new(&options.config),
+            config: options.config,
+            agent: options.agent,
+            rng: SeededRng::from_seed(options.seed),
+            verifier: options.verifier,
+            view: View::new(options.own, options.set),
+            sessions: BTreeMap::new(),
+            counters: ExchangeCounters::default(),
+            scores: Scores::default(),
+            phase: Phase::default(),
+            pending: BTreeMap::new(),
+            next_id: 1,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Where this node stands with its federation.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How many peers have a conversation with this node.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn connected(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        direction: Direction,
+        scope: btcfed_core::addr::AddrScope,
+    ) {
+        self.disconnected(now, &peer);
+        if self.sessions.len() >= limits::MAX_SESSIONS {
+            self.push(Output::Close {
+                peer,
+                reason: "too many conversations".to_owned(),
+            });
+            return;
+        }
+        self.sessions
+            .insert(peer, Session::new(direction, scope, now.monotonic));
+        self.timer.start(now.monotonic, &mut self.rng);
+    }
+
+    fn disconnected(&mut self, now: Now, peer: &PeerKey) {
+        let Some(session) = self.sessions.remove(peer) else {
+            return;
+        };
+        self.pending.retain(|_, pending| pending.peer != *peer);
+        if let Some(Closing {
+            at: Some(_),
+            reaction: Some(reaction),
+            reason,
+        }) = session.closing
+        {
+            self.push(Output::Penalty {
+                peer: *peer,
+                reaction,
+                reason,
+            });
+        }
+        if self.sessions.is_empty() {
+            self.timer.stop();
+            self.enter(PhaseEvent::Alone);
+        }
+        tracing::trace!(peer = %peer.peer_id(), at = ?now.monotonic, "conversation ended");
+    }
+
+    fn request(&mut self, now: Now, peer: PeerKey, token: RequestToken, frame: &[u8]) {
+        self.received(frame);
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            let refusal = self.busy(now);
+            self.reply(token, &refusal);
+            return;
+        };
+        if session.closing.is_some() {
+            self.reply(token, &refusal(ErrorCode::Busy, "closing"));
+            return;
+        }
+        let price = price(&self.scores, now, &peer);
+        if !session.messages.take(now.monotonic, price) {
+            let wait = session.messages.wait(price);
+            self.reply(token, &rate_refusal(wait));
+            self.offend(now, peer, Offence::Rate);
+            return;
+        }
+        match codec::decode(frame) {
+            Ok(Message::Request(request)) => self.on_query(now, peer, token, request),
+            Ok(Message::Announcement(announcement)) => {
+                self.on_announcement(now, peer, token, &announcement)
+            }
+            Ok(Message::Update(update)) => self.on_update(now, peer, token, &update),
+            Ok(message @ (Message::Ack | Message::Error(_) | Message::Response(_))) => {
+                let text = format!("{} is not a request", message.name());
+                self.reply(token, &refusal(ErrorCode::Malformed, &text));
+                self.offend(now, peer, Offence::Malformed);
+            }
+            Err(error) => {
+                self.reply(token, &refusal(error.code(), &error.to_string()));
+                self.offend(now, peer, offence_of(&error));
+            }
+        }
+    }
+
+    fn response(&mut self, now: Now, id: CommandId, frame: &[u8]) {
+        self.received(frame);
+        let Some(Pending { peer, sent, .. }) = self.pending.remove(&id) else {
+            return;
+        };
+        let message = match codec::decode(frame) {
+            Ok(message) => message,
+            Err(error) => {
+                self.failed_request(now, peer, sent);
+                self.offend(now, peer, offence_of(&error));
+                return;
+            }
+        };
+        match (message, sent) {
+            (Message::Response(response), Sent::Round) => self.on_page(now, peer, response),
+            (Message::Ack, Sent::Announcement(_) | Sent::Update) => self.acknowledged(peer),
+            (Message::Error(error), sent) => self.on_error(now, peer, sent, &error),
+            (
+                Message::Ack
+                | Message::Announcement(_)
+                | Message::Request(_)
+                | Message::Response(_)
+                | Message::Update(_),
+                sent,
+            ) => {
+                self.failed_request(now, peer, sent);
+                self.offend(now, peer, Offence::WrongAnswer);
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Now, id: CommandId, error: RequestError) {
+        let Some(Pending { peer, sent, .. }) = self.pending.remove(&id) else {
+            return;
+        };
+        self.failed_request(now, peer, sent);
+        match error {
+            RequestError::Malformed => self.offend(now, peer, Offence::Malformed),
+            RequestError::UnsupportedProtocol => {
+                self.close_at(peer, now.monotonic, None, "does not speak the protocol");
+            }
+            RequestError::Busy
+            | RequestError::ConnectionClosed
+            | RequestError::FrameTooLarge
+            | RequestError::NotConnected
+            | RequestError::Timeout
+            | _ => {}
+        }
+    }
+
+    /// A request brought nothing: leaves the peer alone for a while and takes back what was assumed.
+    pub(crate) fn failed_request(&mut self, now: Now, peer: PeerKey, sent: Sent) {
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return;
+        };
+        let pause = now.monotonic.saturating_add(limits::RETRY_PAUSE);
+        session.paused_until = session.paused_until.max(Some(pause));
+        match sent {
+            Sent::Announcement(records) => {
+                session.in_flight = session.in_flight.saturating_sub(1);
+                for record in records {
+                    session.known.remove(&record.key());
+                    session.outbox.push(record);
+                }
+            }
+            Sent::Round => {
+                if !session.met {
+                    session.introduced = false;
+                    session.told_own = None;
+                }
+                self.end_round(now, peer, false);
+            }
+            Sent::Update => {
+                session.in_flight = session.in_flight.saturating_sub(1);
+                session.told_own = None;
+            }
+        }
+    }
+
+    fn on_error(&mut self, now: Now, peer: PeerKey, sent: Sent, error: &ErrorReply) {
+        tracing::debug!(peer = %peer.peer_id(), code = %error.code, text = ?error.message, "refused");
+        let is_worth_repeating = matches!(
+            error.code,
+            ErrorCode::Busy | ErrorCode::HelloRequired | ErrorCode::Rate
+        );
+        if let (Sent::Announcement(_), false) = (&sent, is_worth_repeating) {
+            self.acknowledged(peer);
+        } else {
+            self.failed_request(now, peer, sent);
+        }
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            if error.code == ErrorCode::HelloRequired {
+                session.introduced = false;
+                session.hello_due = Some(now.monotonic.saturating_add(limits::RETRY_PAUSE));
+            }
+            let asked = std::time::Duration::from_millis(error.retry_after_ms.into())
+                .min(limits::MAX_RETRY_AFTER);
+            session.paused_until = session
+                .paused_until
+                .max(Some(now.monotonic.saturating_add(asked)));
+        }
+        if !error.alternatives.is_empty() {
+            self.intake(
+                now,
+                peer,
+                error.alternatives.iter().map(|entry| &*entry.envelope),
+                false,
+            );
+        }
+        if error.code.is_final() {
+            let reaction = (error.code != ErrorCode::Version).then_some(Reaction::Disconnect);
+            self.close_at(
+                peer,
+                now.monotonic,
+                reaction,
+                &format!("refused by the peer: {}", error.code),
+            );
+        }
+    }
+
+    /// Does everything that is due.
+    fn tick(&mut self, now: Now) {
+        self.view.expire(now.monotonic);
+        for session in self.sessions.values_mut() {
+            session
+                .paused_until
+                .take_if(|until| *until <= now.monotonic);
+        }
+        while let Some((id, pending)) = self.pending.first_key_value()
+            && pending.deadline <= now.monotonic
+        {
+            self.failed(now, *id, RequestError::Timeout);
+        }
+        self.close_due(now);
+        self.start_due_rounds(now);
+        self.announce_due(now);
+    }
+
+    fn close_due(&mut self, now: Now) {
+        for (peer, session) in &mut self.sessions {
+            let Some(closing) = &mut session.closing else {
+                continue;
+            };
+            if closing.at.take_if(|at| *at <= now.monotonic).is_some() {
+                if let Some(reaction) = closing.reaction {
+                    self.out.push_back(Output::Penalty {
+                        peer: *peer,
+                        reaction,
+                        reason: closing.reason.clone(),
+                    });
+                }
+                self.out.push_back(Output::Close {
+                    peer: *peer,
+                    reason: closing.reason.clone(),
+                });
+            }
+        }
+    }
+
+    /// Closes a connection at the given time, unless that was decided before.
+    pub(crate) fn close_at(
+        &mut self,
+        peer: PeerKey,
+        at: MonotonicTime,
+        reaction: Option<Reaction>,
+        reason: &str,
+    ) {
+        if let Some(session) = self.sessions.get_mut(&peer)
+            && session.closing.is_none()
+        {
+            session.closing = Some(Closing {
+                at: Some(at),
+                reaction,
+                reason: reason.to_owned(),
+            });
+            session.round = None;
+            session.wants_round = false;
+        }
+    }
+
+    /// Counts misbehaviour and reacts to it.
+    pub(crate) fn offend(&mut self, now: Now, peer: PeerKey, offence: Offence) {
+        let Some(reaction) = self.scores.add(now.monotonic, peer, offence) else {
+            return;
+        };
+        tracing::debug!(peer = %peer.peer_id(), ?reaction, reason = offence.as_str(), "misbehaviour");
+        match reaction {
+            Reaction::Warn | Reaction::Throttle => {
+                self.push(Output::Penalty {
+                    peer,
+                    reaction,
+                    reason: offence.as_str().to_owned(),
+                });
+            }
+            Reaction::Disconnect | Reaction::Ban => {
+                self.close_at(peer, now.monotonic, Some(reaction), offence.as_str());
+            }
+        }
+    }
+
+    /// What one message or record of this peer costs it.
+    pub(crate) fn price(&self, now: Now, peer: &PeerKey) -> u32 {
+        price(&self.scores, now, peer)
+    }
+
+    /// Moves to the next phase; an event that cannot happen in this one is a bug of ours and changes nothing.
+    pub(crate) fn enter(&mut self, event: PhaseEvent) {
+        let next = self.phase.after(event);
+        debug_assert!(next.is_some(), "{event:?} in {:?}", self.phase);
+        self.phase = next.unwrap_or(self.phase);
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.out.push_back(output);
+    }
+
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        self.push(Output::Notice(notice));
+    }
+
+    pub(crate) fn reply(&mut self, token: RequestToken, message: &Message) {
+        let frame = codec::encode(message);
+        self.sent(frame.len());
+        self.push(Output::Reply { token, frame });
+    }
+
+    pub(crate) fn send(&mut self, now: Now, peer: PeerKey, message: &Message, sent: Sent) {
+        let id = CommandId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        let frame = codec::encode(message);
+        self.sent(frame.len());
+        let deadline = now.monotonic.saturating_add(limits::REQUEST_TIMEOUT);
+        self.pending.insert(
+            id,
+            Pending {
+                peer,
+                sent,
+                deadline,
+            },
+        );
+        self.push(Output::Send { peer, id, frame });
+    }
+
+    fn received(&mut self, frame: &[u8]) {
+        self.counters.messages_in += 1;
+        self.counters.bytes_in = self.counters.bytes_in.saturating_add(as_u64(frame.len()));
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.counters.messages_out += 1;
+        self.counters.bytes_out = self.counters.bytes_out.saturating_add(as_u64(bytes));
+    }
+}
+
+impl Exchange for Engine {
+    fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Connected {
+                peer,
+                direction,
+                scope,
+            } => self.connected(now, peer, direction, scope),
+            Input::Disconnected { peer } => self.disconnected(now, &peer),
+            Input::Failed { id, error } => self.failed(now, id, error),
+            Input::OwnRecord(record) => self.own_record(record),
+            Input::Reconfigured(config) => {
+                self.timer
+                    .reconfigure(now.monotonic, &config, &mut self.rng);
+                self.config = config;
+            }
+            Input::Request { peer, token, frame } => self.request(now, peer, token, &frame),
+            Input::Response { id, frame } => self.response(now, id, &frame),
+            Input::StoreChanged { set, .. } => self.view.set_snapshot(set),
+            Input::Timeout | _ => {}
+        }
+        self.tick(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    fn next_deadline(&self) -> Option<MonotonicTime> {
+        let own = self.view.own_record();
+        let sessions = self
+            .sessions
+            .values()
+            .filter_map(|session| session.deadline(own))
+            .min();
+        let request = self
+            .pending
+            .first_key_value()
+            .map(|(_, pending)| pending.deadline);
+        [sessions, request, self.timer.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn counters(&self) -> ExchangeCounters {
+        self.counters
+    }
+}
+
+/// A refusal without further data.
+pub(crate) fn refusal(code: ErrorCode, text: &str) -> Message {
+    let (version_min, version_max) = match code {
+        ErrorCode::Version => (limits::VERSION_MIN, limits::VERSION_MAX),
+        ErrorCode::BadSignature
+        | ErrorCode::Busy
+        | ErrorCode::FederationMismatch
+        | ErrorCode::HelloRequired
+        | ErrorCode::Malformed
+        | ErrorCode::NetworkMismatch
+        | ErrorCode::Rate
+        | ErrorCode::TooLarge
+        | ErrorCode::Unsupported => (0, 0),
+    };
+    Message::Error(ErrorReply {
+        code,
+        message: text.to_owned(),
+        retry_after_ms: 0,
+        version_min,
+        version_max,
+        alternatives: Vec::new(),
+    })
+}
+
+/// A refusal for the moment.
+pub(crate) fn rate_refusal(wait: std::time::Duration) -> Message {
+    let mut message = refusal(ErrorCode::Rate, "too much, too fast");
+    if let Message::Error(error) = &mut message {
+        error.retry_after_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
+    }
+    message
+}
+
+fn price(scores: &Scores, now: Now, peer: &PeerKey) -> u32 {
+    if scores.is_throttled(now.monotonic, peer) {
+        limits::THROTTLE_FACTOR
+    } else {
+        1
+    }
+}
+
+const fn offence_of(error: &codec::DecodeError) -> Offence {
+    match error {
+        codec::DecodeError::Malformed { .. } | codec::DecodeError::TooLarge { .. } => {
+            Offence::Malformed
+        }
+        codec::DecodeError::Unsupported => Offence::Unknown,
+    }
+}
+
+pub(crate) fn as_u64(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}

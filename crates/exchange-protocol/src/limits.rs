@@ -1,0 +1,127 @@
+//! Every bound and every interval of the protocol, by name.
+//!
+//! Nothing that a peer can make grow is without an entry here; `docs/PROTOCOL.md` shows the same table. Frame, record
+//! and address bounds that other components share are in [`btcfed_core::limits`].
+
+use std::time::Duration;
+
+use btcfed_core::limits;
+
+/// The lowest protocol version this implementation speaks.
+pub const VERSION_MIN: u32 = 1;
+
+/// The highest protocol version this implementation speaks.
+pub const VERSION_MAX: u32 = 1;
+
+/// Optional abilities this implementation offers, one bit each. None are defined in version 1.
+pub const FEATURES: u64 = 0;
+
+// --- one frame ---------------------------------------------------------------------------------------------------
+
+/// Most records in one answer: with two addresses each they fill a frame nearly.
+pub const MAX_RECORDS_PER_FRAME: usize = 256;
+
+/// Most records in one announcement: small enough to be checked within a few milliseconds.
+pub const MAX_RECORDS_PER_ANNOUNCEMENT: usize = 64;
+
+/// Most records of other nodes in one error.
+pub const MAX_ALTERNATIVES: usize = 8;
+
+/// Longest agent text, in bytes.
+pub const MAX_AGENT_BYTES: usize = limits::MAX_AGENT_BYTES;
+
+/// Longest federation id, in bytes: a name, a domain or a hash in hexadecimal.
+pub const MAX_FEDERATION_BYTES: usize = 128;
+
+/// Longest text of an error, in bytes: one line of a log.
+pub const MAX_ERROR_TEXT_BYTES: usize = 256;
+
+/// Largest signed record, in bytes.
+pub const MAX_RECORD_BYTES: usize = limits::MAX_RECORD_BYTES;
+
+/// Room kept free in a frame for everything that is not a record, when a page is filled.
+pub const FRAME_HEADROOM_BYTES: usize = 4096;
+
+/// The longest pause an error can ask for: a remote must not silence this node towards it for good.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+// --- one peer ----------------------------------------------------------------------------------------------------
+
+/// Most peers with a conversation at a time: above every sensible connection limit.
+pub const MAX_SESSIONS: usize = 4096;
+
+/// Most announcements to one peer without an answer yet. More are batched until one is answered.
+pub const MAX_ANNOUNCEMENTS_IN_FLIGHT: usize = 2;
+
+/// Most records waiting to be announced to one peer. The oldest goes first; the next synchronisation repairs it.
+pub const MAX_OUTBOX: usize = 2048;
+
+/// Most records one peer is remembered to have, so that they are not announced to it again.
+pub const MAX_KNOWN_TO_PEER: usize = 1024;
+
+/// Announcements to one peer are at least this far apart; the first goes out at once.
+pub const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(25);
+
+/// Frames a peer may send in one burst.
+pub const MESSAGE_BURST: u32 = 200;
+
+/// Frames a peer may send per second in the long run.
+pub const MESSAGES_PER_SECOND: u32 = 50;
+
+/// Records a peer may send unasked in one burst.
+pub const UNSOLICITED_BURST: u32 = 1024;
+
+/// Records a peer may send unasked per second in the long run.
+pub const UNSOLICITED_PER_SECOND: u32 = 20;
+
+/// How many times faster the budgets of a throttled peer are used up.
+pub const THROTTLE_FACTOR: u32 = 4;
+
+// --- synchronisation -----------------------------------------------------------------------------------------------
+
+/// Most pages of one round: they hold more than the largest list.
+pub const MAX_PAGES_PER_ROUND: u32 = 512;
+
+/// Rounds that fetch pages at the same time. Others wait, so that a newcomer does not fetch one list many times over.
+pub const MAX_PARALLEL_ROUNDS: usize = 2;
+
+/// How long a request may take, beside the limit of the network itself.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The shortest time between two periodic synchronisations, used after a difference was found.
+pub const SYNC_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// How long the side that was dialled waits for the first word of the other before it speaks itself.
+pub const HELLO_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long a connection stays open after a refusal, so that the reason arrives.
+pub const CLOSE_GRACE: Duration = Duration::from_millis(250);
+
+/// How long to leave a peer alone after it failed or refused without saying for how long.
+pub const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Most accepted records that the store has not shown yet.
+pub const MAX_PENDING_RECORDS: usize = 4096;
+
+/// How long an accepted record counts as known while the store does not show it.
+pub const PENDING_TTL: Duration = Duration::from_secs(10);
+
+// --- misbehaviour --------------------------------------------------------------------------------------------------
+
+/// Most peers whose score is remembered.
+pub const MAX_SCORES: usize = 1024;
+
+/// Points of a score that are forgiven per second.
+pub const SCORE_DECAY_PER_SECOND: u32 = 1;
+
+/// Score from which a line in the log is due.
+pub const SCORE_WARN: u32 = 10;
+
+/// Score from which a peer is served less.
+pub const SCORE_THROTTLE: u32 = 40;
+
+/// Score from which the connection is closed.
+pub const SCORE_DISCONNECT: u32 = 80;
+
+/// Score from which the peer is banned for a while.
+pub const SCORE_BAN: u32 = 160;

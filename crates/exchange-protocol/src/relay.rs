@@ -1,0 +1,298 @@
+//! Records on their way: in through the one gate, into the store, and on to whoever lacks them.
+
+use std::time::Duration;
+
+use btcfed_core::exchange::{Notice, Output};
+use btcfed_core::limits::MAX_FRAME_BYTES;
+use btcfed_core::network::RequestToken;
+use btcfed_core::time::Now;
+use btcfed_core::{PeerKey, PeerOp, PeerPatch, SignedRecord};
+
+use crate::codec;
+use crate::engine::{Engine, Sent, as_u64, rate_refusal, refusal};
+use crate::limits;
+use crate::message::{ErrorCode, Message, PeerAnnouncement, PeerUpdate, RecordEntry};
+use crate::score::Offence;
+use crate::validate::{self, Triage};
+use crate::view::is_meaningful;
+
+/// What came of records that arrived.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    /// How many were new or newer.
+    pub(crate) learned: usize,
+    /// The worst they showed about the sender.
+    offence: Option<Offence>,
+    /// The budget was exceeded; when there is room again.
+    wait: Option<Duration>,
+}
+
+impl Engine {
+    // --- in ----------------------------------------------------------------------------------------------------
+
+    /// The one gate for records. `asked` exempts from the budget for unsolicited records.
+    pub(crate) fn intake<'a>(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        envelopes: impl Iterator<Item = &'a [u8]>,
+        asked: bool,
+    ) -> Intake {
+        let triage = validate::triage(&self.view, now, envelopes);
+        let intake = self.take_in(now, peer, triage, asked);
+        if let Some(offence) = intake.offence {
+            self.offend(now, peer, offence);
+        }
+        if intake.wait.is_some() {
+            self.offend(now, peer, Offence::Rate);
+        }
+        intake
+    }
+
+    fn take_in(&mut self, now: Now, peer: PeerKey, triage: Triage, asked: bool) -> Intake {
+        let price = self.price(now, &peer);
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return Intake::default();
+        };
+        let Triage {
+            mut candidates,
+            listed,
+            known,
+            mut refused,
+            malformed,
+        } = triage;
+        for (key, seq) in &listed {
+            session.known.add(*key, *seq);
+            session.outbox.drop_known(key, *seq);
+        }
+        let mut wait = None;
+        if !asked {
+            let allowed = session
+                .unsolicited
+                .take_up_to(now.monotonic, candidates.len(), price);
+            refused += candidates.len() - allowed;
+            while candidates.len() > allowed {
+                candidates.pop_last();
+                wait = Some(session.unsolicited.wait(price));
+            }
+        }
+        let scope = session.scope;
+        let verdict = validate::verify(
+            &mut self.view,
+            &*self.verifier,
+            now,
+            &peer,
+            scope,
+            candidates,
+        );
+        let learned = verdict.accepted.len();
+        self.counters.records_offered += as_u64(listed.len() + malformed);
+        self.counters.records_accepted += as_u64(learned);
+        self.counters.records_refused += as_u64(refused + verdict.refused);
+        self.counters.signatures_checked += as_u64(verdict.checked);
+        tracing::trace!(peer = %peer.peer_id(), learned, known, refused, "records");
+        if let Some(seq) = verdict.own_ahead {
+            self.notice(Notice::OwnRecordAhead { seq });
+        }
+        self.accept(now, &peer, verdict.accepted);
+        let offence = verdict
+            .offence
+            .or_else(|| (malformed > 0).then_some(Offence::Malformed));
+        Intake {
+            learned,
+            offence,
+            wait,
+        }
+    }
+
+    /// Stores records and passes them on, each version once.
+    fn accept(&mut self, now: Now, from: &PeerKey, records: Vec<SignedRecord>) {
+        if records.is_empty() {
+            return;
+        }
+        for record in &records {
+            self.view.add_pending(now.monotonic, record);
+            for (peer, session) in &mut self.sessions {
+                let fits = record.is_leaving() || is_meaningful(record, session.scope);
+                let lacks = !session.known.has(&record.key(), record.seq());
+                if peer != from
+                    && *peer != record.key()
+                    && session.closing.is_none()
+                    && fits
+                    && lacks
+                {
+                    session.outbox.push(record.clone());
+                }
+            }
+        }
+        let patch: PeerPatch = records.into_iter().map(PeerOp::Learn).collect();
+        self.push(Output::Store(patch));
+    }
+
+    pub(crate) fn on_announcement(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        token: RequestToken,
+        announcement: &PeerAnnouncement,
+    ) {
+        if !self.sessions.get(&peer).is_some_and(|session| session.met) {
+            self.reply(
+                token,
+                &refusal(ErrorCode::HelloRequired, "introduce yourself first"),
+            );
+            self.offend(now, peer, Offence::Unknown);
+            return;
+        }
+        let envelopes = announcement.records.iter().map(|entry| &*entry.envelope);
+        let triage = validate::triage(&self.view, now, envelopes);
+        let intake = self.take_in(now, peer, triage, false);
+        self.answer(now, peer, token, &intake);
+    }
+
+    pub(crate) fn on_update(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        token: RequestToken,
+        update: &PeerUpdate,
+    ) {
+        if !self.sessions.get(&peer).is_some_and(|session| session.met) {
+            self.reply(
+                token,
+                &refusal(ErrorCode::HelloRequired, "introduce yourself first"),
+            );
+            self.offend(now, peer, Offence::Unknown);
+            return;
+        }
+        let intake = self.check_own_record(now, peer, &update.record.envelope);
+        self.answer(now, peer, token, &intake);
+    }
+
+    /// Takes in what a peer says about itself in its hello.
+    pub(crate) fn take_own_record(&mut self, now: Now, peer: PeerKey, envelope: &[u8]) {
+        if !envelope.is_empty() {
+            let intake = self.check_own_record(now, peer, envelope);
+            self.react(now, peer, &intake);
+        }
+    }
+
+    fn check_own_record(&mut self, now: Now, peer: PeerKey, envelope: &[u8]) -> Intake {
+        let triage = validate::triage(&self.view, now, std::iter::once(envelope));
+        if triage.listed.iter().any(|(key, _)| *key != peer) {
+            return Intake {
+                offence: Some(Offence::Malformed),
+                ..Intake::default()
+            };
+        }
+        self.take_in(now, peer, triage, false)
+    }
+
+    /// Answers records that came unasked; the answer goes out before any reaction closes the connection.
+    fn answer(&mut self, now: Now, peer: PeerKey, token: RequestToken, intake: &Intake) {
+        let message = match (intake.offence, intake.wait) {
+            (Some(Offence::BadSignature | Offence::ForgedOwnRecord), _) => {
+                refusal(ErrorCode::BadSignature, "a signature does not hold")
+            }
+            (
+                Some(Offence::Malformed | Offence::Rate | Offence::Unknown | Offence::WrongAnswer),
+                _,
+            ) => refusal(
+                ErrorCode::Malformed,
+                "a record cannot be read or does not belong here",
+            ),
+            (None, Some(wait)) => rate_refusal(wait),
+            (None, None) => Message::Ack,
+        };
+        self.reply(token, &message);
+        self.react(now, peer, intake);
+    }
+
+    fn react(&mut self, now: Now, peer: PeerKey, intake: &Intake) {
+        if let Some(offence) = intake.offence {
+            self.offend(now, peer, offence);
+        }
+        if intake.wait.is_some() {
+            self.offend(now, peer, Offence::Rate);
+        }
+    }
+
+    // --- out ---------------------------------------------------------------------------------------------------
+
+    /// Takes over the node's own record; everybody who was told an older one hears of it.
+    pub(crate) fn own_record(&mut self, record: SignedRecord) {
+        let is_ours = record.key() == self.view.own_key();
+        let is_newer = self
+            .view
+            .own_record()
+            .is_none_or(|known| known.seq() < record.seq());
+        debug_assert!(is_ours, "the own record is signed by the own key");
+        if is_ours && is_newer {
+            self.view.set_own_record(record);
+        }
+    }
+
+    /// Sends every announcement that is due.
+    pub(crate) fn announce_due(&mut self, now: Now) {
+        let own = self.view.own_record().cloned();
+        let due: Vec<PeerKey> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| {
+                session
+                    .announce_due(own.as_ref())
+                    .is_some_and(|due| due <= now.monotonic)
+            })
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in due {
+            self.announce(now, peer, own.as_ref());
+        }
+    }
+
+    fn announce(&mut self, now: Now, peer: PeerKey, own: Option<&SignedRecord>) {
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return;
+        };
+        session.last_announced = Some(now.monotonic);
+        session.in_flight += 1;
+        if let Some(own) = own.filter(|own| session.owes_own_record(Some(own))) {
+            session.told_own = Some(own.seq());
+            let record = RecordEntry {
+                envelope: own.envelope().to_vec(),
+                age_s: 0,
+            };
+            self.send(
+                now,
+                peer,
+                &Message::Update(PeerUpdate { record }),
+                Sent::Update,
+            );
+            return;
+        }
+        let room = MAX_FRAME_BYTES - limits::FRAME_HEADROOM_BYTES;
+        let size = |record: &SignedRecord| codec::entry_bytes(record.envelope().len());
+        let records = session
+            .outbox
+            .take(limits::MAX_RECORDS_PER_ANNOUNCEMENT, room, size);
+        for record in &records {
+            session.known.add(record.key(), record.seq());
+        }
+        let entries = records
+            .iter()
+            .map(|record| RecordEntry {
+                envelope: record.envelope().to_vec(),
+                age_s: 0,
+            })
+            .collect();
+        let message = Message::Announcement(PeerAnnouncement { records: entries });
+        self.send(now, peer, &message, Sent::Announcement(records));
+    }
+
+    /// An announcement or update arrived.
+    pub(crate) fn acknowledged(&mut self, peer: PeerKey) {
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.in_flight = session.in_flight.saturating_sub(1);
+        }
+    }
+}

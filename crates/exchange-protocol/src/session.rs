@@ -1,0 +1,280 @@
+//! What is known of one connected peer.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use btcfed_core::addr::AddrScope;
+use btcfed_core::exchange::Reaction;
+use btcfed_core::network::Direction;
+use btcfed_core::time::MonotonicTime;
+use btcfed_core::{PeerKey, SignedRecord};
+
+use crate::bucket::TokenBucket;
+use crate::limits;
+
+/// The conversation with one peer, from the first connection to the end of the last.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) scope: AddrScope,
+    /// The peer introduced itself and fits.
+    pub(crate) met: bool,
+    /// A request of ours carried a hello and was not refused for the lack of one.
+    pub(crate) introduced: bool,
+    /// How many records the peer has, as it said last.
+    pub(crate) count: Option<u32>,
+    /// The highest seq of the own record that was told on this connection.
+    pub(crate) told_own: Option<u64>,
+    /// When to speak first, although the other side dialled.
+    pub(crate) hello_due: Option<MonotonicTime>,
+    pub(crate) messages: TokenBucket,
+    pub(crate) unsolicited: TokenBucket,
+    pub(crate) known: KnownToPeer,
+    pub(crate) outbox: Outbox,
+    /// Announcements and updates without an answer yet.
+    pub(crate) in_flight: usize,
+    pub(crate) last_announced: Option<MonotonicTime>,
+    pub(crate) round: Option<Round>,
+    /// A round is due as soon as there is a slot for it.
+    pub(crate) wants_round: bool,
+    /// The first round is over, however it ended. Nothing is announced before.
+    pub(crate) settled: bool,
+    pub(crate) last_synced: Option<MonotonicTime>,
+    /// The peer asked for silence, or failed.
+    pub(crate) paused_until: Option<MonotonicTime>,
+    pub(crate) closing: Option<Closing>,
+}
+
+/// The connection is to be closed.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing {
+    /// When to say so; `None` once it was said.
+    pub(crate) at: Option<MonotonicTime>,
+    pub(crate) reaction: Option<Reaction>,
+    pub(crate) reason: String,
+}
+
+/// One synchronisation: compare, then fetch pages until the end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Round {
+    /// Holds one of the slots for rounds that fetch pages.
+    pub(crate) fetches: bool,
+    /// Asks for no records, because there was no slot.
+    pub(crate) compares_only: bool,
+    pub(crate) cursor: Option<PeerKey>,
+    pub(crate) pages: u32,
+    pub(crate) received: usize,
+    pub(crate) learned: usize,
+    /// What entered the outbox before this mark was part of the summary that is being compared.
+    pub(crate) outbox_mark: u64,
+}
+
+impl Session {
+    pub(crate) fn new(direction: Direction, scope: AddrScope, now: MonotonicTime) -> Self {
+        let hello_due = match direction {
+            Direction::Inbound => Some(now.saturating_add(limits::HELLO_PATIENCE)),
+            Direction::Outbound => Some(now),
+        };
+        Self {
+            scope,
+            met: false,
+            introduced: false,
+            count: None,
+            told_own: None,
+            hello_due,
+            messages: TokenBucket::new(limits::MESSAGE_BURST, limits::MESSAGES_PER_SECOND, now),
+            unsolicited: TokenBucket::new(
+                limits::UNSOLICITED_BURST,
+                limits::UNSOLICITED_PER_SECOND,
+                now,
+            ),
+            known: KnownToPeer::default(),
+            outbox: Outbox::default(),
+            in_flight: 0,
+            last_announced: None,
+            round: None,
+            wants_round: false,
+            settled: false,
+            last_synced: None,
+            paused_until: None,
+            closing: None,
+        }
+    }
+
+    /// True while nothing may be asked or told.
+    pub(crate) fn is_paused(&self, now: MonotonicTime) -> bool {
+        self.closing.is_some() || self.paused_until.is_some_and(|until| now < until)
+    }
+
+    /// True when a new round may start.
+    pub(crate) fn can_start_round(&self, now: MonotonicTime) -> bool {
+        self.round.is_none() && !self.is_paused(now)
+    }
+
+    /// True when the peer has not heard of the newest own record on this connection.
+    pub(crate) fn owes_own_record(&self, own: Option<&SignedRecord>) -> bool {
+        own.is_some_and(|own| self.told_own < Some(own.seq()))
+    }
+
+    /// When the next announcement may go out; `None` while there is nothing to say or nobody to hear it.
+    pub(crate) fn announce_due(&self, own: Option<&SignedRecord>) -> Option<MonotonicTime> {
+        let ready = self.met && self.settled && self.closing.is_none();
+        let free = self.in_flight < limits::MAX_ANNOUNCEMENTS_IN_FLIGHT;
+        if !ready || !free || (self.outbox.is_empty() && !self.owes_own_record(own)) {
+            return None;
+        }
+        let spaced = self
+            .last_announced
+            .map(|last| last.saturating_add(limits::ANNOUNCE_INTERVAL));
+        Some(spaced.max(self.paused_until).unwrap_or(MonotonicTime::ZERO))
+    }
+
+    /// When this session needs attention next.
+    pub(crate) fn deadline(&self, own: Option<&SignedRecord>) -> Option<MonotonicTime> {
+        if let Some(closing) = &self.closing {
+            return closing.at;
+        }
+        let idle = self.round.is_none();
+        let hello = self
+            .hello_due
+            .filter(|_| idle)
+            .map(|due| due.max(self.paused_until.unwrap_or(due)));
+        let queued = self.paused_until.filter(|_| idle && self.wants_round);
+        [hello, queued, self.announce_due(own)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// The newest versions one peer is known to have: bounded, the oldest knowledge goes first.
+#[derive(Debug, Default)]
+pub(crate) struct KnownToPeer {
+    seqs: BTreeMap<PeerKey, u64>,
+    order: VecDeque<PeerKey>,
+}
+
+impl KnownToPeer {
+    pub(crate) fn add(&mut self, key: PeerKey, seq: u64) {
+        if let Some(known) = self.seqs.get_mut(&key) {
+            *known = seq.max(*known);
+            return;
+        }
+        if self.order.len() >= limits::MAX_KNOWN_TO_PEER
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seqs.remove(&oldest);
+        }
+        self.seqs.insert(key, seq);
+        self.order.push_back(key);
+    }
+
+    pub(crate) fn has(&self, key: &PeerKey, seq: u64) -> bool {
+        self.seqs.get(key).is_some_and(|known| *known >= seq)
+    }
+
+    /// Takes back what was assumed of an announcement that failed.
+    pub(crate) fn remove(&mut self, key: &PeerKey) {
+        if self.seqs.remove(key).is_some() {
+            self.order.retain(|known| known != key);
+        }
+    }
+}
+
+/// Records waiting to be announced to one peer, each key once, in the order they came; bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    by_key: BTreeMap<PeerKey, (u64, SignedRecord)>,
+    order: BTreeMap<u64, PeerKey>,
+    next: u64,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Everything that enters from now on is at or after the mark.
+    pub(crate) const fn mark(&self) -> u64 {
+        self.next
+    }
+
+    /// Adds a record, replacing an older version of it.
+    pub(crate) fn push(&mut self, record: SignedRecord) {
+        let key = record.key();
+        if self
+            .by_key
+            .get(&key)
+            .is_some_and(|(_, known)| known.seq() >= record.seq())
+        {
+            return;
+        }
+        self.remove(&key);
+        if self.by_key.len() >= limits::MAX_OUTBOX
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.by_key.remove(&oldest);
+        }
+        self.order.insert(self.next, key);
+        self.by_key.insert(key, (self.next, record));
+        self.next += 1;
+    }
+
+    /// Drops a record because the peer has this version of it.
+    pub(crate) fn drop_known(&mut self, key: &PeerKey, seq: u64) {
+        if self
+            .by_key
+            .get(key)
+            .is_some_and(|(_, record)| record.seq() <= seq)
+        {
+            self.remove(key);
+        }
+    }
+
+    /// Drops everything that came before the mark.
+    pub(crate) fn drop_before(&mut self, mark: u64) {
+        let later = self.order.split_off(&mark);
+        for key in std::mem::replace(&mut self.order, later).into_values() {
+            self.by_key.remove(&key);
+        }
+    }
+
+    /// Takes the oldest records, as many as fit into `count` and `bytes`.
+    pub(crate) fn take(
+        &mut self,
+        count: usize,
+        bytes: usize,
+        size: impl Fn(&SignedRecord) -> usize,
+    ) -> Vec<SignedRecord> {
+        let (mut taken, mut room) = (Vec::new(), bytes);
+        while taken.len() < count {
+            let Some((serial, key)) = self
+                .order
+                .first_key_value()
+                .map(|(serial, key)| (*serial, *key))
+            else {
+                break;
+            };
+            let Some((_, record)) = self.by_key.get(&key) else {
+                self.order.remove(&serial);
+                continue;
+            };
+            let Some(left) = room.checked_sub(size(record)) else {
+                break;
+            };
+            room = left;
+            taken.push(record.clone());
+            self.remove(&key);
+        }
+        taken
+    }
+
+    fn remove(&mut self, key: &PeerKey) {
+        if let Some((serial, _)) = self.by_key.remove(key) {
+            self.order.remove(&serial);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The one way in: every record, by whichever message it came, passes the same stages in the same order.
+//!
+//! | Stage | Refuses | Blames the sender |
+//! |---|---|---|
+//! | syntax | envelopes that cannot be read, weak keys, foreign peer ids | yes |
+//! | known | what is stored, pending or was refused lately: costs no signature check | no |
+//! | ban | records of banned peers | no |
+//! | budget | what was sent unasked beyond the budget | yes, a little |
+//! | signature | forgeries; own ones of the sender weigh most | yes |
+//! | scope | records without an address that means anything over this link | no |
+
+use std::collections::BTreeMap;
+
+use btcfed_core::addr::AddrScope;
+use btcfed_core::identity::Verifier;
+use btcfed_core::record::{UnverifiedRecord, verify_all};
+use btcfed_core::time::Now;
+use btcfed_core::{PeerKey, SignedRecord};
+
+use crate::score::Offence;
+use crate::view::{View, is_meaningful};
+
+/// What is worth a signature check.
+#[derive(Debug, Default)]
+pub(crate) struct Triage {
+    /// One record per key, the newest.
+    pub(crate) candidates: BTreeMap<PeerKey, UnverifiedRecord>,
+    /// What the sender has, as it says.
+    pub(crate) listed: Vec<(PeerKey, u64)>,
+    /// Records that need no further look.
+    pub(crate) known: usize,
+    /// Records that were refused.
+    pub(crate) refused: usize,
+    /// Records that cannot be read.
+    pub(crate) malformed: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// New or newer, verified, in scope.
+    pub(crate) accepted: Vec<SignedRecord>,
+    /// The node's own record, in a version this node has not made: its state was lost.
+    pub(crate) own_ahead: Option<u64>,
+    /// How many signatures were checked.
+    pub(crate) checked: usize,
+    /// Records that were refused.
+    pub(crate) refused: usize,
+    /// The worst a record showed about the sender.
+    pub(crate) offence: Option<Offence>,
+}
+
+/// Stages syntax, known and ban.
+pub(crate) fn triage<'a>(
+    view: &View,
+    now: Now,
+    envelopes: impl Iterator<Item = &'a [u8]>,
+) -> Triage {
+    let mut triage = Triage::default();
+    for envelope in envelopes {
+        let Ok(record) = UnverifiedRecord::decode(envelope) else {
+            triage.malformed += 1;
+            triage.refused += 1;
+            continue;
+        };
+        let (key, seq) = (record.key(), record.seq());
+        triage.listed.push((key, seq));
+        let is_old_own =
+            key == view.own_key() && view.own_record().is_some_and(|own| own.seq() >= seq);
+        let is_older = triage
+            .candidates
+            .get(&key)
+            .is_some_and(|other| other.seq() >= seq);
+        if is_old_own || is_older || view.knows(&key, seq) {
+            triage.known += 1;
+        } else if view.is_banned(&key, now.wall) {
+            triage.refused += 1;
+        } else if triage.candidates.insert(key, record).is_some() {
+            triage.known += 1;
+        }
+    }
+    triage
+}
+
+/// Stages signature and scope. Remembers what is out of scope, so that it is not checked again soon.
+pub(crate) fn verify(
+    view: &mut View,
+    verifier: &dyn Verifier,
+    now: Now,
+    sender: &PeerKey,
+    link: AddrScope,
+    candidates: BTreeMap<PeerKey, UnverifiedRecord>,
+) -> Verdict {
+    let mut verdict = Verdict {
+        checked: candidates.len(),
+        ..Verdict::default()
+    };
+    let (keys, records): (Vec<PeerKey>, Vec<UnverifiedRecord>) = candidates.into_iter().unzip();
+    for (key, result) in keys.into_iter().zip(verify_all(records, verifier)) {
+        let Ok(record) = result else {
+            verdict.refused += 1;
+            let offence = if key == *sender {
+                Offence::ForgedOwnRecord
+            } else {
+                Offence::BadSignature
+            };
+            if verdict
+                .offence
+                .is_none_or(|worst| worst.points() < offence.points())
+            {
+                verdict.offence = Some(offence);
+            }
+            continue;
+        };
+        if key == view.own_key() {
+            verdict.own_ahead = Some(record.seq());
+            view.remember(now.monotonic, key, record.seq());
+        } else if record.is_leaving() || is_meaningful(&record, link) {
+            verdict.accepted.push(record);
+        } else {
+            verdict.refused += 1;
+            view.remember(now.monotonic, key, record.seq());
+        }
+    }
+    verdict
+}
