@@ -1,0 +1,57 @@
+//! What this node speaks on every connection, as one libp2p behaviour.
+
+use std::sync::Arc;
+
+use libp2p::identity::PublicKey;
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::{StreamProtocol, identify, ping};
+
+use crate::PROTOCOL;
+use crate::frame::FrameCodec;
+use crate::gate::Gate;
+use crate::limits::{MAX_STREAMS_PER_CONNECTION, REQUEST_TIMEOUT};
+use crate::options::SpawnOptions;
+use crate::stats::Counters;
+
+/// The gate comes first: nobody else hears of a connection that it refuses.
+#[derive(NetworkBehaviour)]
+#[behaviour(prelude = "libp2p::swarm::derive_prelude")]
+pub(crate) struct Behaviour {
+    pub(crate) gate: Gate,
+    pub(crate) identify: identify::Behaviour,
+    pub(crate) ping: ping::Behaviour,
+    pub(crate) frames: request_response::Behaviour<FrameCodec>,
+}
+
+impl Behaviour {
+    pub(crate) fn new(
+        options: &SpawnOptions,
+        public_key: PublicKey,
+        gate: Gate,
+        counters: Arc<Counters>,
+    ) -> Self {
+        // Without a signed record: libp2p's Rust implementation signs a form that others refuse, and the whole exchange
+        // with it. Without an address cache: the orchestrator alone decides whom to dial.
+        let identify = identify::Config::new(PROTOCOL.to_owned(), public_key)
+            .with_agent_version(options.agent.clone())
+            .with_cache_size(0);
+        let ping = ping::Config::new()
+            .with_interval(options.network.keepalive_interval)
+            .with_timeout(options.network.keepalive_timeout);
+        let frames = request_response::Config::default()
+            .with_request_timeout(REQUEST_TIMEOUT)
+            .with_max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
+        let protocol = (StreamProtocol::new(PROTOCOL), ProtocolSupport::Full);
+        Self {
+            gate,
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::new(ping),
+            frames: request_response::Behaviour::with_codec(
+                FrameCodec::new(counters),
+                [protocol],
+                frames,
+            ),
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! What libp2p tells, turned into the events of the contract.
+
+use std::io;
+
+use btcfed_core::PeerKey;
+use btcfed_core::limits::MAX_AGENT_BYTES;
+use btcfed_core::network::{Direction, NetworkEvent, RequestError};
+use libp2p::core::ConnectedPoint;
+use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId};
+use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
+use libp2p::{PeerId, identify, ping};
+use tokio::time::Instant;
+
+use crate::behaviour::BehaviourEvent;
+use crate::connection::Action;
+use crate::error::{chain, cut};
+use crate::host::Host;
+use crate::{PROTOCOL, convert};
+
+type FrameEvent = request_response::Event<Vec<u8>, Vec<u8>>;
+
+impl Host {
+    pub(crate) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Frames(event)) => self.on_frame_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping_event(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } => {
+                self.on_established(connection_id, &peer_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { connection_id, .. } => self.on_closed(connection_id),
+            SwarmEvent::IncomingConnection { connection_id, .. } => {
+                let now = self.now();
+                self.table
+                    .connecting(connection_id, None, Direction::Inbound, now);
+            }
+            SwarmEvent::IncomingConnectionError {
+                connection_id,
+                send_back_addr,
+                error,
+                ..
+            } => {
+                self.table.failed(connection_id);
+                match error {
+                    ListenError::Denied { .. } => self.counters.connection_refused(),
+                    _ => self.counters.inbound_failed(),
+                }
+                tracing::debug!(remote = %send_back_addr, error = %chain(&error), "inbound connection failed");
+            }
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                error,
+                ..
+            } => {
+                self.on_dial_error(connection_id, error);
+            }
+            SwarmEvent::NewListenAddr {
+                listener_id,
+                address,
+            } => {
+                if let Some(addr) = convert::peer_addr(&address)
+                    && self.listeners.opened(listener_id, addr.clone())
+                {
+                    tracing::info!(%addr, "listening");
+                    self.tell(NetworkEvent::Listening { addr });
+                }
+            }
+            SwarmEvent::ExpiredListenAddr {
+                listener_id,
+                address,
+            } => {
+                if let Some(addr) = convert::peer_addr(&address)
+                    && self.listeners.expired(listener_id, &addr)
+                {
+                    tracing::info!(%addr, "no longer listening");
+                    self.tell(NetworkEvent::ListenClosed { addr, error: None });
+                }
+            }
+            SwarmEvent::ListenerClosed {
+                listener_id,
+                reason,
+                ..
+            } => {
+                let error = reason.err().map(|e| chain(&e));
+                for addr in self.listeners.closed(listener_id) {
+                    match &error {
+                        None => tracing::info!(%addr, "no longer listening"),
+                        Some(error) => tracing::warn!(%addr, %error, "listener failed"),
+                    }
+                    self.tell(NetworkEvent::ListenClosed {
+                        addr,
+                        error: error.clone(),
+                    });
+                }
+            }
+            SwarmEvent::ListenerError { listener_id, error } => {
+                if self.listeners.may_log_error(listener_id, Instant::now()) {
+                    tracing::warn!(error = %chain(&error), "a connection could not be accepted");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_established(
+        &mut self,
+        connection: ConnectionId,
+        peer: &PeerId,
+        endpoint: &ConnectedPoint,
+    ) {
+        let dial = self.dials.remove(connection);
+        let remote = convert::peer_key(peer).zip(convert::peer_addr(endpoint.get_remote_address()));
+        let Some((peer, addr)) = remote else {
+            // The gate lets nobody in whose key or address has no form here.
+            self.swarm.close_connection(connection);
+            return;
+        };
+        let direction = if endpoint.is_dialer() {
+            Direction::Outbound
+        } else {
+            Direction::Inbound
+        };
+        tracing::debug!(peer = %peer.peer_id(), %addr, direction = direction.as_str(), %connection, "established");
+        let now = self.now();
+        let actions = self.table.established(connection, peer, direction, now);
+        let mut dial = dial;
+        for action in actions {
+            if let Action::Up(peer) = action {
+                let command = dial.take().map(|dial| dial.id);
+                let (addr, remote_ip) = (
+                    addr.clone(),
+                    self.swarm.behaviour().gate.remote_ip(connection),
+                );
+                self.tell(NetworkEvent::Connected {
+                    peer,
+                    direction,
+                    addr,
+                    remote_ip,
+                    command,
+                });
+            } else {
+                self.execute(action);
+            }
+        }
+        if let Some(dial) = dial {
+            // The peer was connected before this dial came through: no new connection, and nobody is to blame.
+            self.tell(NetworkEvent::DialFailed {
+                id: dial.id,
+                peer: Some(peer),
+                attempts: Vec::new(),
+            });
+        }
+    }
+
+    fn on_closed(&mut self, connection: ConnectionId) {
+        if let Some(action) = self.table.closed(connection) {
+            self.execute(action);
+        }
+    }
+
+    fn execute(&mut self, action: Action<ConnectionId>) {
+        match action {
+            Action::Close(connection) => {
+                tracing::debug!(%connection, "closing the second connection to a peer");
+                self.counters.duplicate_closed();
+                self.swarm.close_connection(connection);
+            }
+            Action::Down(peer, reason) => {
+                tracing::debug!(peer = %peer.peer_id(), reason = reason.as_str(), "disconnected");
+                for request in self.outgoing.drain_waiting(&peer) {
+                    let error = RequestError::NotConnected;
+                    self.tell(NetworkEvent::RequestFailed {
+                        id: request.id,
+                        peer,
+                        error,
+                    });
+                }
+                self.tell(NetworkEvent::Disconnected { peer, reason });
+            }
+            Action::Up(_) => {}
+        }
+    }
+
+    fn on_dial_error(&mut self, connection: ConnectionId, error: DialError) {
+        self.table.failed(connection);
+        if matches!(error, DialError::Denied { .. }) {
+            self.counters.connection_refused();
+        }
+        if let Some(mut dial) = self.dials.remove(connection) {
+            tracing::debug!(%connection, error = %chain(&error), "dial failed");
+            dial.failed(error);
+            self.advance(dial);
+        }
+    }
+
+    fn on_ping_event(&mut self, event: ping::Event) {
+        let Some(peer) = convert::peer_key(&event.peer) else {
+            return;
+        };
+        match event.result {
+            Ok(rtt) => {
+                let now = self.now();
+                self.table.alive(event.connection, now);
+                self.tell(NetworkEvent::Ping { peer, rtt });
+            }
+            Err(error) => {
+                tracing::debug!(peer = %peer.peer_id(), error = %chain(&error), "ping failed")
+            }
+        }
+    }
+
+    fn on_identify_event(&mut self, event: identify::Event) {
+        if let identify::Event::Received { peer_id, info, .. } = event
+            && let Some(peer) = convert::peer_key(&peer_id)
+        {
+            let agent = cut(&info.agent_version, MAX_AGENT_BYTES).to_owned();
+            let speaks_protocol = info
+                .protocols
+                .iter()
+                .any(|protocol| protocol.as_ref() == PROTOCOL);
+            tracing::debug!(peer = %peer.peer_id(), agent = %agent.escape_debug(), speaks_protocol, "identified");
+            self.tell(NetworkEvent::Identified {
+                peer,
+                agent,
+                speaks_protocol,
+            });
+        }
+    }
+
+    fn on_frame_event(&mut self, event: FrameEvent) {
+        match event {
+            FrameEvent::Message {
+                peer,
+                connection_id,
+                message,
+            } => {
+                let now = self.now();
+                self.table.alive(connection_id, now);
+                self.on_frame(&peer, message);
+            }
+            FrameEvent::OutboundFailure {
+                request_id, error, ..
+            } => self.on_request_error(request_id, &error),
+            FrameEvent::InboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
+                tracing::debug!(%peer, error = %chain(&error), "a request was not answered");
+                self.incoming.expired(request_id);
+                self.answering.remove(&request_id);
+            }
+            FrameEvent::ResponseSent { request_id, .. } => {
+                self.answering.remove(&request_id);
+            }
+        }
+    }
+
+    fn on_frame(&mut self, peer: &PeerId, message: Message<Vec<u8>, Vec<u8>>) {
+        let Some(peer) = convert::peer_key(peer) else {
+            return;
+        };
+        match message {
+            Message::Request {
+                request_id,
+                request,
+                channel,
+            } => match self.incoming.insert(request_id, channel) {
+                Some(token) => self.tell(NetworkEvent::Request {
+                    peer,
+                    token,
+                    frame: request,
+                }),
+                None => self.counters.request_dropped(),
+            },
+            Message::Response {
+                request_id,
+                response,
+            } => {
+                if let Some(request) = self.outgoing.finished(request_id) {
+                    self.tell(NetworkEvent::Response {
+                        id: request.id,
+                        peer,
+                        frame: response,
+                    });
+                    self.send_next(&peer);
+                }
+            }
+        }
+    }
+
+    fn on_request_error(&mut self, name: OutboundRequestId, error: &OutboundFailure) {
+        let Some(mut request) = self.outgoing.finished(name) else {
+            return;
+        };
+        let peer = request.peer;
+        let error = request_error(error);
+        if error == RequestError::ConnectionClosed && !request.is_retry && self.is_connected(&peer)
+        {
+            // It was on the connection that lost the tie-break; the other one is there.
+            request.is_retry = true;
+            return self.send(request);
+        }
+        tracing::debug!(peer = %peer.peer_id(), command = %request.id, %error, "request failed");
+        self.tell(NetworkEvent::RequestFailed {
+            id: request.id,
+            peer,
+            error,
+        });
+        self.send_next(&peer);
+    }
+
+    fn send_next(&mut self, peer: &PeerKey) {
+        if let Some(next) = self.outgoing.release(peer) {
+            self.send(next);
+        }
+    }
+
+    fn is_connected(&self, peer: &PeerKey) -> bool {
+        convert::peer_id(peer).is_some_and(|id| self.swarm.behaviour().frames.is_connected(&id))
+    }
+}
+
+/// What a failed request means. A stream that ends without an answer says as little as a closed connection: the peer
+/// may be overloaded, stopping, or hostile.
+fn request_error(error: &OutboundFailure) -> RequestError {
+    match error {
+        OutboundFailure::ConnectionClosed => RequestError::ConnectionClosed,
+        OutboundFailure::DialFailure => RequestError::NotConnected,
+        OutboundFailure::Timeout => RequestError::Timeout,
+        OutboundFailure::UnsupportedProtocols => RequestError::UnsupportedProtocol,
+        OutboundFailure::Io(error) => match error.kind() {
+            io::ErrorKind::InvalidData => RequestError::Malformed,
+            // libp2p's words for a connection whose streams are all in use.
+            io::ErrorKind::Other => RequestError::Busy,
+            _ => RequestError::ConnectionClosed,
+        },
+    }
+}

@@ -1,0 +1,452 @@
+//! The task that owns the swarm: takes commands, polls libp2p, tells the node.
+//!
+//! Backpressure: the swarm is polled only while a slot for an event is free. A node that does not keep up makes this
+//! task stop reading from connections, TCP fills up, and the peers wait. Commands and reloads are taken meanwhile.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use btcfed_core::limits::{MAX_FRAME_BYTES, NETWORK_EVENT_QUEUE};
+use btcfed_core::network::{
+    CommandId, DialError, Direction, NetworkCommand, NetworkError, NetworkEvent, RequestError,
+    RequestToken,
+};
+use btcfed_core::time::MonotonicTime;
+use btcfed_core::{BanTarget, PeerAddr, PeerId, PeerKey};
+use futures::StreamExt as _;
+use libp2p::Swarm;
+use libp2p::core::transport::ListenerId;
+use libp2p::request_response::{InboundRequestId, OutboundRequestId, ResponseChannel};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{Config, ConnectionId, SwarmEvent};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::connection::{Closing, ConnectionTable};
+use crate::convert;
+use crate::dial::{Dial, Dials};
+use crate::gate::{ConnectionLimits, Gate, Refusal};
+use crate::handle::{NetworkEvents, NetworkHandle};
+use crate::limits::{CONTROL_QUEUE, FAREWELL_TIMEOUT, IDLE_TIMEOUT, LISTEN_DEADLINE};
+use crate::listen::{self, Listeners};
+use crate::options::SpawnOptions;
+use crate::refused::Refused;
+use crate::reload::{PendingReload, Prepare};
+use crate::requests::{Admission, IncomingRequests, Outgoing, OutgoingRequests};
+use crate::resolved::Resolved;
+use crate::stats::Counters;
+use crate::transport::{self, SetupTimeout};
+
+/// What woke the task.
+enum Step {
+    Command(NetworkCommand),
+    Prepare(Prepare),
+    Decided(bool),
+    Room,
+    Check,
+    Swarm(SwarmEvent<BehaviourEvent>),
+}
+
+/// The state of the network task.
+pub(crate) struct Host {
+    pub(crate) swarm: Swarm<Behaviour>,
+    pub(crate) table: ConnectionTable<ConnectionId>,
+    pub(crate) dials: Dials,
+    pub(crate) outgoing: OutgoingRequests<OutboundRequestId>,
+    pub(crate) incoming: IncomingRequests<InboundRequestId, ResponseChannel<Vec<u8>>>,
+    /// Answers handed to libp2p and not written yet.
+    pub(crate) answering: HashSet<InboundRequestId>,
+    pub(crate) listeners: Listeners,
+    pub(crate) refused: Arc<Refused>,
+    pub(crate) setup_timeout: Arc<SetupTimeout>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) reload: Option<PendingReload>,
+    local: PeerKey,
+    commands: mpsc::Receiver<NetworkCommand>,
+    reloads: mpsc::Receiver<Prepare>,
+    events: mpsc::Sender<NetworkEvent>,
+    /// Events that found no slot. The swarm is not polled before it is empty.
+    outbox: VecDeque<NetworkEvent>,
+    origin: Instant,
+    /// Since when the node has not kept up.
+    blocked_since: Option<Instant>,
+}
+
+impl Host {
+    /// Builds everything and binds every listener. On error nothing is left behind.
+    pub(crate) async fn start(
+        options: SpawnOptions,
+    ) -> Result<(Self, NetworkHandle, NetworkEvents), NetworkError> {
+        listen::check(&options.network.addresses)?;
+        let addresses = listen::without_missing_ipv6(options.network.addresses.clone());
+        let keypair = convert::keypair(&options.secret)?;
+        let (refused, counters) = (Arc::new(Refused::default()), Arc::new(Counters::default()));
+        let setup_timeout = Arc::new(SetupTimeout::new(options.connection_timeout));
+        let resolved = Arc::new(Resolved::default());
+        let transport =
+            transport::build(&keypair, Arc::clone(&setup_timeout), &refused, &resolved)?;
+        let gate = Gate::new(
+            ConnectionLimits::from(&options.network),
+            Arc::clone(&refused),
+            resolved,
+        );
+        let behaviour = Behaviour::new(&options, keypair.public(), gate, Arc::clone(&counters));
+        let config = Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+        let swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), config);
+        let (command_sender, commands) = mpsc::channel(btcfed_core::limits::NETWORK_COMMAND_QUEUE);
+        let (reload_sender, reloads) = mpsc::channel(CONTROL_QUEUE);
+        let (events, event_receiver) = mpsc::channel(NETWORK_EVENT_QUEUE);
+        let local: PeerId = options.secret.peer_id();
+        let mut host = Self {
+            swarm,
+            table: ConnectionTable::new(local, options.network.liveness_deadline()),
+            dials: Dials::default(),
+            outgoing: OutgoingRequests::new(),
+            incoming: IncomingRequests::new(),
+            answering: HashSet::new(),
+            listeners: Listeners::default(),
+            refused,
+            setup_timeout,
+            counters: Arc::clone(&counters),
+            reload: None,
+            local: local.key(),
+            commands,
+            reloads,
+            events,
+            outbox: VecDeque::new(),
+            origin: Instant::now(),
+            blocked_since: None,
+        };
+        for addr in &addresses {
+            host.listen(addr, &[])?;
+        }
+        host.wait_for_listeners().await;
+        let addrs = host.listeners.shared();
+        let handle = NetworkHandle {
+            local,
+            commands: command_sender,
+            reloads: reload_sender,
+            addrs,
+            counters,
+        };
+        Ok((host, handle, NetworkEvents(event_receiver)))
+    }
+
+    /// Binds one address. It is not probed where it overlaps one of our own that is about to be `leaving`.
+    pub(crate) fn listen(
+        &mut self,
+        addr: &PeerAddr,
+        leaving: &[PeerAddr],
+    ) -> Result<ListenerId, NetworkError> {
+        if !leaving.iter().any(|old| listen::overlaps(addr, old)) {
+            listen::probe(addr)?;
+        }
+        let id = self
+            .swarm
+            .listen_on(convert::multiaddr(addr))
+            .map_err(|e| listen::listen_refusal(addr, &e))?;
+        self.listeners.insert(id, addr.clone());
+        Ok(id)
+    }
+
+    /// Lets every listener tell its concrete addresses, so that they are complete when the node gets its handle.
+    async fn wait_for_listeners(&mut self) {
+        let until = Instant::now() + LISTEN_DEADLINE;
+        while !self.listeners.are_ready() {
+            match tokio::time::timeout_at(until, self.swarm.select_next_some()).await {
+                Ok(event) => self.on_swarm_event(event),
+                Err(_) => {
+                    tracing::warn!(
+                        "a listener has no address yet; is there any network interface?"
+                    );
+                    return;
+                }
+            }
+        }
+        // A wildcard tells one address per interface; the others are already waiting.
+        while let Some(Some(event)) = futures::FutureExt::now_or_never(self.swarm.next()) {
+            self.on_swarm_event(event);
+        }
+    }
+
+    /// Runs until every handle, or the event queue, is dropped.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.flush();
+            let may_poll = self.outbox.is_empty() && self.events.capacity() > 0;
+            self.note_backpressure(may_poll);
+            let may_command = self.outbox.len() < NETWORK_EVENT_QUEUE;
+            let check = self
+                .table
+                .next_check()
+                .and_then(|at| self.origin.checked_add(at.since_origin()));
+            let step = tokio::select! {
+                command = self.commands.recv(), if may_command => command.map(Step::Command),
+                request = self.reloads.recv() => request.map(Step::Prepare),
+                is_commit = decided(self.reload.as_mut()) => Some(Step::Decided(is_commit)),
+                // The slot is given back and taken again when the outbox is flushed: nobody else sends.
+                slot = self.events.reserve(), if !may_poll => slot.ok().map(|_| Step::Room),
+                () = self.events.closed() => None,
+                () = until(check), if may_poll => Some(Step::Check),
+                event = self.swarm.select_next_some(), if may_poll => Some(Step::Swarm(event)),
+            };
+            match step {
+                Some(Step::Command(command)) => self.on_command(command),
+                Some(Step::Prepare(request)) => self.prepare(request),
+                Some(Step::Decided(is_commit)) => self.finish_reload(is_commit),
+                Some(Step::Room) => {}
+                Some(Step::Check) => self.close_silent(),
+                Some(Step::Swarm(event)) => self.on_swarm_event(event),
+                None => break,
+            }
+        }
+        self.farewell().await;
+    }
+
+    /// Answers already given still reach their peers; everything else ends now.
+    async fn farewell(&mut self) {
+        let written = async {
+            while !self.answering.is_empty() {
+                let event = self.swarm.select_next_some().await;
+                self.outbox.clear();
+                self.on_swarm_event(event);
+            }
+        };
+        if timeout(FAREWELL_TIMEOUT, written).await.is_err() {
+            tracing::debug!("some answers were not written before the end");
+        }
+    }
+
+    /// The time for the connection table.
+    pub(crate) fn now(&self) -> MonotonicTime {
+        MonotonicTime::from_origin(self.origin.elapsed())
+    }
+
+    /// Tells the node, now or as soon as it has room.
+    pub(crate) fn tell(&mut self, event: NetworkEvent) {
+        self.outbox.push_back(event);
+    }
+
+    fn flush(&mut self) {
+        while !self.outbox.is_empty() {
+            let Ok(slot) = self.events.try_reserve() else {
+                return;
+            };
+            let Some(event) = self.outbox.pop_front() else {
+                return;
+            };
+            slot.send(event);
+        }
+    }
+
+    /// Time during which nobody listened is not held against the peers.
+    fn note_backpressure(&mut self, may_poll: bool) {
+        match (may_poll, self.blocked_since) {
+            (false, None) => self.blocked_since = Some(Instant::now()),
+            (true, Some(since)) => {
+                self.blocked_since = None;
+                let (pause, now) = (since.elapsed(), self.now());
+                if pause > Duration::from_millis(1) {
+                    self.table.forgive(pause, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn close_silent(&mut self) {
+        for id in self.table.expire(self.now()) {
+            tracing::debug!(connection = %id, "no ping answered in time, closing");
+            self.swarm.close_connection(id);
+        }
+    }
+
+    fn on_command(&mut self, command: NetworkCommand) {
+        match command {
+            NetworkCommand::Dial { id, peer, addrs } => self.dial(id, peer, addrs),
+            NetworkCommand::Disconnect { peer } => self.disconnect(&peer),
+            NetworkCommand::Request { id, peer, frame } => self.request(id, peer, frame),
+            NetworkCommand::Respond { token, frame } => self.respond(token, frame),
+            NetworkCommand::Refuse { targets } => self.refuse(&targets),
+            NetworkCommand::Reserve { peers } => self.swarm.behaviour_mut().gate.reserve(peers),
+            other => tracing::warn!(?other, "a command this network does not know"),
+        }
+    }
+
+    fn dial(&mut self, id: CommandId, peer: Option<PeerKey>, addrs: Vec<PeerAddr>) {
+        if peer.is_some_and(|peer| self.table.is_up(&peer) || self.dials.is_dialling(&peer)) {
+            // Nothing is wrong with the addresses: there is a connection, or another dial will tell.
+            self.tell(NetworkEvent::DialFailed {
+                id,
+                peer,
+                attempts: Vec::new(),
+            });
+            return;
+        }
+        let mut dial = Dial::new(id, peer, addrs, &self.listeners.addrs(), &self.refused);
+        if peer == Some(self.local) {
+            dial.give_up(&DialError::Own);
+        } else if peer.is_some_and(|peer| self.refused.peer(&peer)) {
+            dial.give_up(&DialError::Denied {
+                reason: Refusal::BannedPeer.to_string(),
+            });
+        }
+        self.advance(dial);
+    }
+
+    /// Tries the next addresses of a dial, or answers the command when there are none.
+    pub(crate) fn advance(&mut self, mut dial: Dial) {
+        let peer = match dial.peer.map(|peer| convert::peer_id(&peer)) {
+            Some(None) => {
+                dial.give_up(&DialError::Undialable);
+                None
+            }
+            Some(known) => known,
+            None => None,
+        };
+        let now = self.now();
+        loop {
+            let addrs: Vec<_> = dial.next().iter().map(convert::multiaddr).collect();
+            let opts = match (peer, addrs.into_iter()) {
+                (_, addrs) if addrs.len() == 0 => return self.tell(dial.into_event()),
+                // Ours is the only dial of this peer, and the table knows whether it is connected.
+                (Some(peer), addrs) => DialOpts::peer_id(peer)
+                    .condition(PeerCondition::Always)
+                    .addresses(addrs.collect())
+                    .allocate_new_port()
+                    .build(),
+                (None, mut addrs) => match addrs.next() {
+                    Some(addr) => DialOpts::unknown_peer_id()
+                        .address(addr)
+                        .allocate_new_port()
+                        .build(),
+                    None => continue,
+                },
+            };
+            let connection = opts.connection_id();
+            match self.swarm.dial(opts) {
+                Ok(()) => {
+                    self.table
+                        .connecting(connection, dial.peer, Direction::Outbound, now);
+                    self.dials.insert(connection, dial);
+                    return;
+                }
+                Err(error) => dial.failed(error),
+            }
+        }
+    }
+
+    fn disconnect(&mut self, peer: &PeerKey) {
+        let is_known = !self.table.close_peer(peer).is_empty() || self.dials.is_dialling(peer);
+        if let Some(id) = convert::peer_id(peer).filter(|_| is_known) {
+            // Err says that only dials were aborted.
+            let _ = self.swarm.disconnect_peer_id(id);
+        }
+    }
+
+    fn request(&mut self, id: CommandId, peer: PeerKey, frame: Vec<u8>) {
+        let refusal = if frame.len() > MAX_FRAME_BYTES {
+            RequestError::FrameTooLarge
+        } else if !self.table.is_up(&peer) {
+            RequestError::NotConnected
+        } else {
+            match self.outgoing.submit(Outgoing {
+                id,
+                peer,
+                frame,
+                is_retry: false,
+            }) {
+                Admission::Send(request) => return self.send(request),
+                Admission::Queued => return,
+                Admission::Busy => RequestError::Busy,
+            }
+        };
+        self.tell(NetworkEvent::RequestFailed {
+            id,
+            peer,
+            error: refusal,
+        });
+    }
+
+    /// Sends a request that has a slot, and after it those that waited for slots of requests that cannot be sent.
+    pub(crate) fn send(&mut self, request: Outgoing) {
+        let mut next = Some(request);
+        while let Some(request) = next.take() {
+            let frames = &mut self.swarm.behaviour_mut().frames;
+            // Without a connection libp2p would dial by itself.
+            match convert::peer_id(&request.peer).filter(|peer| frames.is_connected(peer)) {
+                Some(peer) => {
+                    let name = frames.send_request(&peer, request.frame.clone());
+                    self.outgoing.sent(name, request);
+                }
+                None => {
+                    next = self.outgoing.release(&request.peer);
+                    let Outgoing { id, peer, .. } = request;
+                    self.tell(NetworkEvent::RequestFailed {
+                        id,
+                        peer,
+                        error: RequestError::NotConnected,
+                    });
+                }
+            }
+        }
+    }
+
+    fn respond(&mut self, token: RequestToken, frame: Vec<u8>) {
+        let Some((name, channel)) = self.incoming.answer(token) else {
+            return;
+        };
+        if frame.len() > MAX_FRAME_BYTES {
+            // Dropping the channel resets the stream: the peer is told at once that there is no answer.
+            tracing::error!(
+                bytes = frame.len(),
+                "an answer larger than the frame limit was dropped"
+            );
+        } else if self
+            .swarm
+            .behaviour_mut()
+            .frames
+            .send_response(channel, frame)
+            .is_ok()
+        {
+            self.answering.insert(name);
+        }
+    }
+
+    fn refuse(&mut self, targets: &[BanTarget]) {
+        self.refused.replace(targets);
+        for id in self.swarm.behaviour().gate.refused_connections() {
+            if self.table.close(id, Closing::Local).is_some() {
+                self.counters.connection_refused();
+                self.swarm.close_connection(id);
+            }
+        }
+        let dialled: Vec<PeerKey> = self
+            .dials
+            .peers()
+            .filter(|peer| self.refused.peer(peer))
+            .copied()
+            .collect();
+        for peer in dialled {
+            self.disconnect(&peer);
+        }
+    }
+}
+
+/// Resolves with the decision about a prepared reload: true to commit. Never resolves when there is none.
+async fn decided(reload: Option<&mut PendingReload>) -> bool {
+    match reload {
+        Some(reload) => (&mut reload.decision).await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves at a time. Never resolves without one.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,57 @@
+//! Every bound that only the network knows, by name. Bounds shared with others are in [`btcfed_core::limits`].
+
+use std::time::Duration;
+
+/// Connections one peer may have for a moment: two when both sides dial at once, a third when it reconnects meanwhile.
+/// A limit of one would close both connections of a simultaneous dial.
+pub(crate) const MAX_CONNECTIONS_PER_PEER: usize = 3;
+
+/// Most addresses tried in one dial. The rest is refused, so that a long list cannot occupy a dial slot for ever.
+pub(crate) const MAX_DIAL_ADDRESSES: usize = 64;
+
+/// Reloads waiting for the network task.
+pub(crate) const CONTROL_QUEUE: usize = 4;
+
+/// Longest text of somebody else's error that is passed on, in bytes.
+pub(crate) const MAX_ERROR_TEXT_BYTES: usize = 200;
+
+/// Inbound requests waiting for an answer of this node, over all peers. Further ones are dropped unanswered.
+pub(crate) const MAX_INBOUND_REQUESTS: usize = 1024;
+
+/// Requests sent to one peer and not answered yet.
+pub(crate) const MAX_REQUESTS_IN_FLIGHT: usize = 8;
+
+/// Requests to one peer waiting for one of the slots in flight. Further ones are answered with `Busy`.
+pub(crate) const MAX_REQUESTS_QUEUED: usize = 64;
+
+/// Streams of the frame protocol per connection, both ways together: our requests in flight and as many of the peer.
+/// One stream holds at most one frame, so this also bounds the memory of a connection.
+pub(crate) const MAX_STREAMS_PER_CONNECTION: usize = 2 * MAX_REQUESTS_IN_FLIGHT;
+
+/// Multiplexed streams per connection of all protocols; leaves room for identify and ping.
+pub(crate) const MAX_YAMUX_STREAMS: usize = 64;
+
+/// How long a request may take from the first byte to the last one of its answer.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// libp2p closes connections without streams after this time. Never, in practice: liveness is decided by pings.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long starting waits for every listener to tell its concrete address.
+pub(crate) const LISTEN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Two connections of one peer count as dialled at the same time when they are established within this time. A later
+/// second connection means that the remote end of the first one is gone.
+pub(crate) const RACE_WINDOW: Duration = Duration::from_secs(10);
+
+/// Errors of one listener (no descriptors left, for example) are logged at most once in this time.
+pub(crate) const LISTENER_ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long closing a connection may take before it is simply dropped.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the end of the task may wait for answers that are being written.
+pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Names whose address is remembered between the end of a dial and the established connection.
+pub(crate) const MAX_RESOLVED: usize = 256;

@@ -1,0 +1,279 @@
+//! Listeners: refuse what cannot work before anything is bound, and know every address that accepts connections.
+//!
+//! libp2p binds with `SO_REUSEPORT`, so a second node on the same port would be no error: the kernel would spread
+//! connections over both. Every address is therefore probed with a plain socket first.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use btcfed_core::PeerAddr;
+use btcfed_core::network::NetworkError;
+use libp2p::TransportError;
+use libp2p::core::transport::ListenerId;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use tokio::time::Instant;
+
+use crate::error::{Failure, chain, failure};
+use crate::limits::LISTENER_ERROR_LOG_INTERVAL;
+
+/// The concrete listen addresses, shared with the handles.
+pub(crate) type SharedAddrs = Arc<RwLock<Vec<PeerAddr>>>;
+
+/// Refuses a list of listen addresses that cannot work: not an address of this kind of host, twice the same, or one
+/// that covers another.
+pub(crate) fn check(addrs: &[PeerAddr]) -> Result<(), NetworkError> {
+    for (index, addr) in addrs.iter().enumerate() {
+        let refuse = |reason: String| {
+            Err(NetworkError::Listen {
+                addr: addr.clone(),
+                reason,
+            })
+        };
+        let Some(socket) = addr.socket_addr().filter(|_| addr.is_listenable()) else {
+            return refuse("not an IP address of this machine with a TCP port".to_owned());
+        };
+        for earlier in addrs.iter().take(index) {
+            match earlier.socket_addr() {
+                Some(other) if other == socket && socket.port() != 0 => {
+                    return refuse("listed twice".to_owned());
+                }
+                Some(other) if overlap(socket, other) => {
+                    return refuse(format!("already covered by {earlier}"));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// True when two addresses would take each other's connections.
+pub(crate) fn overlaps(one: &PeerAddr, other: &PeerAddr) -> bool {
+    one.socket_addr()
+        .zip(other.socket_addr())
+        .is_some_and(|(one, other)| overlap(one, other))
+}
+
+/// True when two sockets would take each other's connections.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && covers
+}
+
+/// Leaves out the unspecified IPv6 address where the machine has no IPv6, as long as its IPv4 twin is listened on.
+pub(crate) fn without_missing_ipv6(mut addrs: Vec<PeerAddr>) -> Vec<PeerAddr> {
+    if ipv6_is_available() {
+        return addrs;
+    }
+    let has_twin = |addr: &PeerAddr, all: &[PeerAddr]| {
+        let twin = |other: &PeerAddr| {
+            other.port() == addr.port() && other.ip().is_some_and(|ip| ip.is_ipv4())
+        };
+        addr.ip() == Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) && all.iter().any(twin)
+    };
+    let all = addrs.clone();
+    addrs.retain(|addr| {
+        let skip = has_twin(addr, &all);
+        if skip {
+            tracing::warn!(%addr, "this machine has no IPv6; listening on IPv4 only");
+        }
+        !skip
+    });
+    addrs
+}
+
+fn ipv6_is_available() -> bool {
+    bind_once(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))).is_ok()
+}
+
+/// Binds and releases the address with a plain socket: an error when anybody else holds it.
+pub(crate) fn probe(addr: &PeerAddr) -> Result<(), NetworkError> {
+    let Some(socket) = addr.socket_addr() else {
+        return Err(NetworkError::Listen {
+            addr: addr.clone(),
+            reason: "not an IP address".to_owned(),
+        });
+    };
+    bind_once(socket).map_err(|error| refusal(addr, &error))
+}
+
+/// As the standard library does, except that an IPv6 socket never claims the IPv4 port as well.
+fn bind_once(addr: SocketAddr) -> io::Result<()> {
+    let family = if addr.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if addr.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    bind(&socket, &addr)?;
+    Ok(listen(&socket, 1)?)
+}
+
+fn refusal(addr: &PeerAddr, error: &io::Error) -> NetworkError {
+    let addr = addr.clone();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => NetworkError::AddressInUse { addr },
+        io::ErrorKind::AddrNotAvailable => {
+            let reason = if addr.ip() == Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
+                "this machine has no IPv6"
+            } else {
+                "not an address of this machine"
+            };
+            NetworkError::Listen {
+                addr,
+                reason: reason.to_owned(),
+            }
+        }
+        _ => NetworkError::Listen {
+            addr,
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// What libp2p's refusal to listen means.
+pub(crate) fn listen_refusal(addr: &PeerAddr, error: &TransportError<io::Error>) -> NetworkError {
+    match error {
+        TransportError::Other(error) => match failure(error) {
+            Some(Failure::Tcp(error)) => refusal(addr, error),
+            _ => NetworkError::Listen {
+                addr: addr.clone(),
+                reason: chain(error),
+            },
+        },
+        TransportError::MultiaddrNotSupported(_) => NetworkError::Listen {
+            addr: addr.clone(),
+            reason: "not an IP address with a TCP port".to_owned(),
+        },
+    }
+}
+
+/// One listener.
+#[derive(Debug)]
+struct Listener {
+    configured: PeerAddr,
+    concrete: Vec<PeerAddr>,
+    error_logged: Option<Instant>,
+}
+
+/// The listeners of this node.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    by_id: HashMap<ListenerId, Listener>,
+    shared: SharedAddrs,
+}
+
+impl Listeners {
+    /// The concrete addresses, as the handles see them.
+    pub(crate) fn shared(&self) -> SharedAddrs {
+        Arc::clone(&self.shared)
+    }
+
+    /// The concrete addresses.
+    pub(crate) fn addrs(&self) -> Vec<PeerAddr> {
+        self.shared
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The configured addresses with their listeners.
+    pub(crate) fn configured(&self) -> impl Iterator<Item = (ListenerId, &PeerAddr)> {
+        self.by_id
+            .iter()
+            .map(|(id, listener)| (*id, &listener.configured))
+    }
+
+    /// True once every listener accepts connections somewhere.
+    pub(crate) fn are_ready(&self) -> bool {
+        self.by_id
+            .values()
+            .all(|listener| !listener.concrete.is_empty())
+    }
+
+    /// A listener was bound.
+    pub(crate) fn insert(&mut self, id: ListenerId, configured: PeerAddr) {
+        self.by_id.insert(
+            id,
+            Listener {
+                configured,
+                concrete: Vec::new(),
+                error_logged: None,
+            },
+        );
+    }
+
+    /// A listener accepts connections at this address. False when that was known.
+    pub(crate) fn opened(&mut self, id: ListenerId, addr: PeerAddr) -> bool {
+        let Some(listener) = self.by_id.get_mut(&id) else {
+            return false;
+        };
+        if listener.concrete.contains(&addr) {
+            return false;
+        }
+        listener.concrete.push(addr);
+        self.publish();
+        true
+    }
+
+    /// A listener lost this address. False when it never had it.
+    pub(crate) fn expired(&mut self, id: ListenerId, addr: &PeerAddr) -> bool {
+        let Some(listener) = self.by_id.get_mut(&id) else {
+            return false;
+        };
+        let before = listener.concrete.len();
+        listener.concrete.retain(|known| known != addr);
+        let is_change = listener.concrete.len() < before;
+        self.publish();
+        is_change
+    }
+
+    /// A listener is gone: the addresses it had.
+    pub(crate) fn closed(&mut self, id: ListenerId) -> Vec<PeerAddr> {
+        let addrs = self
+            .by_id
+            .remove(&id)
+            .map(|listener| listener.concrete)
+            .unwrap_or_default();
+        self.publish();
+        addrs
+    }
+
+    /// True when an error of this listener is worth a line in the log now.
+    pub(crate) fn may_log_error(&mut self, id: ListenerId, now: Instant) -> bool {
+        let Some(listener) = self.by_id.get_mut(&id) else {
+            return false;
+        };
+        let interval: Duration = LISTENER_ERROR_LOG_INTERVAL;
+        if listener
+            .error_logged
+            .is_some_and(|last| now.saturating_duration_since(last) < interval)
+        {
+            return false;
+        }
+        listener.error_logged = Some(now);
+        true
+    }
+
+    fn publish(&self) {
+        let mut addrs: Vec<PeerAddr> = self
+            .by_id
+            .values()
+            .flat_map(|l| l.concrete.iter().cloned())
+            .collect();
+        addrs.sort_unstable();
+        addrs.dedup();
+        *self.shared.write().unwrap_or_else(PoisonError::into_inner) = addrs;
+    }
+}
+
+#[cfg(test)]
+#[path = "listen/tests.rs"]
+mod tests;
