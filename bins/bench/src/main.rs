@@ -1,0 +1,56 @@
+//! Benchmarks of btcfed beside their rivals. Every contender runs interleaved in one process, so that ratios hold on a
+//! noisy machine; absolute times are this machine's.
+
+mod crypto;
+mod table;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: btcfed-bench crypto [--rounds N]
+
+Rivals are measured when built with `--features rivals`. The result is a Markdown table on stdout.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(report) => say(&mut std::io::stdout().lock(), &report, ExitCode::SUCCESS),
+        Err(problem) => say(&mut std::io::stderr().lock(), &problem, ExitCode::from(2)),
+    }
+}
+
+/// Writes a whole text; a reader that went away is no failure of a benchmark.
+fn say(to: &mut impl std::io::Write, text: &str, code: ExitCode) -> ExitCode {
+    let _ = writeln!(to, "{text}");
+    code
+}
+
+fn run(args: &[String]) -> Result<String, String> {
+    let (command, options) = args.split_first().ok_or(USAGE)?;
+    let rounds = number(options, "--rounds")?.unwrap_or(21);
+    match command.as_str() {
+        "crypto" => crypto::run(rounds),
+        _ => Err(USAGE.to_owned()),
+    }
+}
+
+/// The number after `name`, if it is given.
+fn number(options: &[String], name: &str) -> Result<Option<usize>, String> {
+    let Some(text) = value(options, name)? else {
+        return Ok(None);
+    };
+    text.parse()
+        .map(Some)
+        .map_err(|_| format!("{name}: {text} is not a number"))
+}
+
+/// The text after `name`, if it is given.
+fn value<'a>(options: &'a [String], name: &str) -> Result<Option<&'a str>, String> {
+    let Some(at) = options.iter().position(|option| option == name) else {
+        return Ok(None);
+    };
+    options
+        .get(at + 1)
+        .map(|text| Some(text.as_str()))
+        .ok_or_else(|| format!("{name} needs a value"))
+}
