@@ -48,6 +48,24 @@ pub(crate) struct Dial {
 struct Attempts {
     backoff: Backoff,
     breaker: CircuitBreaker,
+    /// The operator changed the target while a dial was running: its failure says nothing about the new addresses.
+    outdated: bool,
+}
+
+impl Attempts {
+    const fn new(config: &NodeConfig) -> Self {
+        Self {
+            backoff: Backoff::new(config.network.backoff),
+            breaker: CircuitBreaker::new(config.network.breaker),
+            outdated: false,
+        }
+    }
+
+    const fn reset(&mut self) {
+        self.backoff.reset();
+        self.breaker.reset();
+        self.outdated = false;
+    }
 }
 
 /// Everything a plan is made from.
@@ -216,10 +234,7 @@ impl Dialer {
         let attempts = self
             .attempts
             .entry(target.clone())
-            .or_insert_with(|| Attempts {
-                backoff: Backoff::new(view.config.network.backoff),
-                breaker: CircuitBreaker::new(view.config.network.breaker),
-            });
+            .or_insert_with(|| Attempts::new(view.config));
         if !attempts.backoff.ready(now) {
             let at = attempts.backoff.next_attempt();
             self.look_again_at(at);
@@ -270,16 +285,13 @@ impl Dialer {
         &mut self,
         now: MonotonicTime,
         peer: PeerKey,
-        view: &NodeConfig,
+        config: &NodeConfig,
         rng: &mut SeededRng,
     ) {
         let attempts = self
             .attempts
             .entry(Target::Peer(peer))
-            .or_insert_with(|| Attempts {
-                backoff: Backoff::new(view.network.backoff),
-                breaker: CircuitBreaker::new(view.network.breaker),
-            });
+            .or_insert_with(|| Attempts::new(config));
         attempts.backoff.disconnected(now, rng);
     }
 
@@ -296,6 +308,10 @@ impl Dialer {
             self.own_addrs.insert(addr.clone());
         }
         let attempts = self.attempts.get_mut(&target)?;
+        if attempts.outdated {
+            attempts.reset();
+            return Some(Duration::ZERO);
+        }
         attempts.breaker.failure(now);
         Some(attempts.backoff.failure(now, rng).saturating_since(now))
     }
@@ -307,9 +323,11 @@ impl Dialer {
 
     /// The operator changed something about a peer: it may be tried at once.
     pub(crate) fn reset(&mut self, peer: &PeerKey) {
-        if let Some(attempts) = self.attempts.get_mut(&Target::Peer(*peer)) {
-            attempts.backoff.reset();
-            attempts.breaker.reset();
+        let target = Target::Peer(*peer);
+        let in_flight = self.is_in_flight(&target);
+        if let Some(attempts) = self.attempts.get_mut(&target) {
+            attempts.reset();
+            attempts.outdated = in_flight;
         }
     }
 
