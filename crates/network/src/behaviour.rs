@@ -10,7 +10,7 @@ use libp2p::{StreamProtocol, identify, ping};
 use crate::PROTOCOL;
 use crate::frame::FrameCodec;
 use crate::gate::Gate;
-use crate::limits::{MAX_STREAMS_PER_CONNECTION, REQUEST_TIMEOUT};
+use crate::limits::MAX_STREAMS_PER_CONNECTION;
 use crate::options::SpawnOptions;
 use crate::stats::Counters;
 
@@ -40,7 +40,7 @@ impl Behaviour {
             .with_interval(options.network.keepalive_interval)
             .with_timeout(options.network.keepalive_timeout);
         let frames = request_response::Config::default()
-            .with_request_timeout(REQUEST_TIMEOUT)
+            .with_request_timeout(options.request_timeout)
             .with_max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
         let protocol = (StreamProtocol::new(PROTOCOL), ProtocolSupport::Full);
         Self {

@@ -20,8 +20,11 @@
 //! 2. Otherwise, of two opposite directions, the connection that was dialled by the peer with the smaller peer id
 //!    (compared as bytes) stays. Both sides close the other one.
 //! 3. Otherwise both have the same direction. The side that accepted them closes the older one.
+//!
+//! The connection to be closed stays open for [`DUPLICATE_LINGER`]: closed at once, it could be gone on the other side
+//! before the one that stays is there, and the peer would be down for a moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -29,7 +32,7 @@ use btcfed_core::network::{Direction, DisconnectReason};
 use btcfed_core::time::MonotonicTime;
 use btcfed_core::{PeerId, PeerKey};
 
-use crate::limits::RACE_WINDOW;
+use crate::limits::{DUPLICATE_LINGER, RACE_WINDOW};
 
 /// Where a connection stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +58,9 @@ pub(crate) enum Closing {
     Silent,
 }
 
-/// What the host has to do.
+/// What became of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action<C> {
-    /// Close this connection.
-    Close(C),
+pub(crate) enum Change {
     /// The peer is up now and was not before.
     Up(PeerKey),
     /// The peer is down now.
@@ -83,7 +84,9 @@ pub(crate) struct ConnectionTable<C> {
     connections: BTreeMap<C, Connection>,
     /// Established connections of each peer, oldest first. Never holds an empty list.
     peers: HashMap<PeerKey, Vec<C>>,
-    /// No connection is overdue before this time. May be too early, never too late.
+    /// Connections that lost a tie-break, with the time they are closed, soonest first.
+    lingering: VecDeque<(MonotonicTime, C)>,
+    /// Nothing is to be closed before this time. May be too early, never too late.
     next_check: Option<MonotonicTime>,
 }
 
@@ -95,6 +98,7 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
             liveness,
             connections: BTreeMap::new(),
             peers: HashMap::new(),
+            lingering: VecDeque::new(),
             next_check: None,
         }
     }
@@ -137,7 +141,7 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
         peer: PeerKey,
         direction: Direction,
         now: MonotonicTime,
-    ) -> Vec<Action<C>> {
+    ) -> Option<Change> {
         let state = State::Connected;
         self.connections.insert(
             id,
@@ -149,25 +153,26 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
                 alive: now,
             },
         );
-        let overdue = now.saturating_add(self.liveness);
-        self.next_check = Some(self.next_check.map_or(overdue, |next| next.min(overdue)));
         let others = self.peers.entry(peer).or_default();
         others.push(id);
-        if others.len() == 1 {
-            return vec![Action::Up(peer)];
-        }
-        let mut actions = Vec::new();
+        let change = (others.len() == 1).then_some(Change::Up(peer));
         for other in self.live(&peer) {
-            if other != id
-                && let Some(loser) = self.loser(other, id, peer.peer_id(), now)
-            {
-                actions.extend(self.close(loser, Closing::Duplicate).map(Action::Close));
-                if loser == id {
-                    break;
-                }
+            if other == id {
+                continue;
+            }
+            let Some(loser) = self.loser(other, id, peer.peer_id(), now) else {
+                continue;
+            };
+            if self.close(loser, Closing::Duplicate).is_some() {
+                self.lingering
+                    .push_back((now.saturating_add(DUPLICATE_LINGER), loser));
+            }
+            if loser == id {
+                break;
             }
         }
-        actions
+        self.schedule();
+        change
     }
 
     /// Which of the two live connections to `peer` this side closes; `None` when that is up to the peer.
@@ -199,7 +204,7 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
     }
 
     /// A connection is gone. The host calls it for every established connection exactly once.
-    pub(crate) fn closed(&mut self, id: C) -> Option<Action<C>> {
+    pub(crate) fn closed(&mut self, id: C) -> Option<Change> {
         let connection = self.connections.remove(&id)?;
         let peer = connection.peer?;
         let others = self.peers.get_mut(&peer)?;
@@ -213,7 +218,7 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
             State::Disconnecting(Closing::Silent) => DisconnectReason::NotResponding,
             State::Connected | State::Connecting | State::Failed => DisconnectReason::Remote,
         };
-        Some(Action::Down(peer, reason))
+        Some(Change::Down(peer, reason))
     }
 
     /// Marks a live connection as closing and returns it; `None` when it is not live.
@@ -234,24 +239,32 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
             .collect()
     }
 
-    /// Connections without a sign of life for too long. They are marked as closing and returned once.
-    pub(crate) fn expire(&mut self, now: MonotonicTime) -> Vec<C> {
+    /// What is to be closed now: connections without a sign of life for too long, and those that lost a tie-break.
+    /// Each is returned once.
+    pub(crate) fn expire(&mut self, now: MonotonicTime) -> Vec<(C, Closing)> {
         if self.next_check.is_none_or(|next| now < next) {
             return Vec::new();
+        }
+        let mut closing = Vec::new();
+        while let Some((_, id)) = self.lingering.pop_front_if(|(due, _)| *due <= now) {
+            if self.connections.contains_key(&id) {
+                closing.push((id, Closing::Duplicate));
+            }
         }
         let liveness = self.liveness;
         let overdue =
             |c: &Connection| c.state == State::Connected && now >= c.alive.saturating_add(liveness);
-        let ids: Vec<C> = self
+        let silent: Vec<C> = self
             .connections
             .iter()
             .filter(|(_, c)| overdue(c))
             .map(|(id, _)| *id)
             .collect();
-        let closing = ids
-            .into_iter()
-            .filter_map(|id| self.close(id, Closing::Silent))
-            .collect();
+        closing.extend(
+            silent
+                .into_iter()
+                .filter_map(|id| Some((self.close(id, Closing::Silent)?, Closing::Silent))),
+        );
         self.schedule();
         closing
     }
@@ -280,6 +293,20 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
         self.peers.contains_key(peer)
     }
 
+    /// True while a connection that lost a tie-break is still there.
+    pub(crate) fn is_surplus(&self, id: C) -> bool {
+        let state = self
+            .connections
+            .get(&id)
+            .map(|connection| &connection.state);
+        matches!(state, Some(State::Disconnecting(Closing::Duplicate)))
+    }
+
+    /// Established connections, those that are being closed included.
+    pub(crate) fn established_count(&self) -> usize {
+        self.peers.values().map(Vec::len).sum()
+    }
+
     fn live(&self, peer: &PeerKey) -> Vec<C> {
         let is_live = |id: &&C| {
             self.connections
@@ -300,7 +327,9 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
             .connections
             .values()
             .filter(|c| c.state == State::Connected);
-        self.next_check = live.map(|c| c.alive.saturating_add(self.liveness)).min();
+        let overdue = live.map(|c| c.alive.saturating_add(self.liveness)).min();
+        let due = self.lingering.front().map(|(due, _)| *due);
+        self.next_check = overdue.into_iter().chain(due).min();
     }
 }
 

@@ -12,9 +12,10 @@ use libp2p::{PeerId, identify, ping};
 use tokio::time::Instant;
 
 use crate::behaviour::BehaviourEvent;
-use crate::connection::Action;
+use crate::connection::Change;
 use crate::error::{chain, cut};
 use crate::host::Host;
+use crate::requests::Outgoing;
 use crate::{PROTOCOL, convert};
 
 type FrameEvent = request_response::Event<Vec<u8>, Vec<u8>>;
@@ -59,6 +60,12 @@ impl Host {
             } => {
                 self.on_dial_error(connection_id, error);
             }
+            other => self.on_listener_event(other),
+        }
+    }
+
+    fn on_listener_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
             SwarmEvent::NewListenAddr {
                 listener_id,
                 address,
@@ -98,10 +105,10 @@ impl Host {
                     });
                 }
             }
-            SwarmEvent::ListenerError { listener_id, error } => {
-                if self.listeners.may_log_error(listener_id, Instant::now()) {
-                    tracing::warn!(error = %chain(&error), "a connection could not be accepted");
-                }
+            SwarmEvent::ListenerError { listener_id, error }
+                if self.listeners.may_log_error(listener_id, Instant::now()) =>
+            {
+                tracing::warn!(error = %chain(&error), "a connection could not be accepted");
             }
             _ => {}
         }
@@ -127,13 +134,13 @@ impl Host {
         };
         tracing::debug!(peer = %peer.peer_id(), %addr, direction = direction.as_str(), %connection, "established");
         let now = self.now();
-        let actions = self.table.established(connection, peer, direction, now);
-        let mut dial = dial;
-        for action in actions {
-            if let Action::Up(peer) = action {
-                let command = dial.take().map(|dial| dial.id);
-                let (addr, remote_ip) = (
-                    addr.clone(),
+        let change = self.table.established(connection, peer, direction, now);
+        self.counters
+            .set_connections(self.table.established_count());
+        match (change, dial) {
+            (Some(_), dial) => {
+                let (command, remote_ip) = (
+                    dial.map(|dial| dial.id),
                     self.swarm.behaviour().gate.remote_ip(connection),
                 );
                 self.tell(NetworkEvent::Connected {
@@ -143,46 +150,42 @@ impl Host {
                     remote_ip,
                     command,
                 });
-            } else {
-                self.execute(action);
             }
-        }
-        if let Some(dial) = dial {
             // The peer was connected before this dial came through: no new connection, and nobody is to blame.
-            self.tell(NetworkEvent::DialFailed {
-                id: dial.id,
-                peer: Some(peer),
-                attempts: Vec::new(),
-            });
+            (None, Some(dial)) => {
+                self.tell(NetworkEvent::DialFailed {
+                    id: dial.id,
+                    peer: Some(peer),
+                    attempts: Vec::new(),
+                });
+            }
+            (None, None) => {}
         }
     }
 
     fn on_closed(&mut self, connection: ConnectionId) {
-        if let Some(action) = self.table.closed(connection) {
-            self.execute(action);
+        let change = self.table.closed(connection);
+        self.counters
+            .set_connections(self.table.established_count());
+        if let Some(Change::Down(peer, reason)) = change {
+            tracing::debug!(peer = %peer.peer_id(), reason = reason.as_str(), "disconnected");
+            for request in self.outgoing.drain_waiting(&peer) {
+                let error = RequestError::NotConnected;
+                self.tell(NetworkEvent::RequestFailed {
+                    id: request.id,
+                    peer,
+                    error,
+                });
+            }
+            self.tell(NetworkEvent::Disconnected { peer, reason });
         }
-    }
-
-    fn execute(&mut self, action: Action<ConnectionId>) {
-        match action {
-            Action::Close(connection) => {
-                tracing::debug!(%connection, "closing the second connection to a peer");
-                self.counters.duplicate_closed();
-                self.swarm.close_connection(connection);
-            }
-            Action::Down(peer, reason) => {
-                tracing::debug!(peer = %peer.peer_id(), reason = reason.as_str(), "disconnected");
-                for request in self.outgoing.drain_waiting(&peer) {
-                    let error = RequestError::NotConnected;
-                    self.tell(NetworkEvent::RequestFailed {
-                        id: request.id,
-                        peer,
-                        error,
-                    });
-                }
-                self.tell(NetworkEvent::Disconnected { peer, reason });
-            }
-            Action::Up(_) => {}
+        for request in self
+            .parked
+            .extract_if(.., |(on, _)| *on == connection)
+            .map(|(_, r)| r)
+            .collect::<Vec<_>>()
+        {
+            self.retry(request);
         }
     }
 
@@ -244,8 +247,13 @@ impl Host {
                 self.on_frame(&peer, message);
             }
             FrameEvent::OutboundFailure {
-                request_id, error, ..
-            } => self.on_request_error(request_id, &error),
+                connection_id,
+                request_id,
+                error,
+                ..
+            } => {
+                self.on_request_error(connection_id, request_id, &error);
+            }
             FrameEvent::InboundFailure {
                 peer,
                 request_id,
@@ -295,24 +303,42 @@ impl Host {
         }
     }
 
-    fn on_request_error(&mut self, name: OutboundRequestId, error: &OutboundFailure) {
-        let Some(mut request) = self.outgoing.finished(name) else {
+    fn on_request_error(
+        &mut self,
+        connection: ConnectionId,
+        name: OutboundRequestId,
+        error: &OutboundFailure,
+    ) {
+        let Some(request) = self.outgoing.finished(name) else {
             return;
         };
-        let peer = request.peer;
         let error = request_error(error);
-        if error == RequestError::ConnectionClosed && !request.is_retry && self.is_connected(&peer)
-        {
-            // It was on the connection that lost the tie-break; the other one is there.
-            request.is_retry = true;
-            return self.send(request);
+        if error != RequestError::ConnectionClosed || request.is_retry {
+            self.fail(request, error);
+        } else if self.table.is_surplus(connection) {
+            // The other side closes it already. libp2p would pick it again: wait until it is gone.
+            self.swarm.close_connection(connection);
+            self.parked.push((connection, request));
+        } else {
+            self.retry(request);
         }
-        tracing::debug!(peer = %peer.peer_id(), command = %request.id, %error, "request failed");
-        self.tell(NetworkEvent::RequestFailed {
-            id: request.id,
-            peer,
-            error,
-        });
+    }
+
+    /// Sends a request again whose connection is gone, when there is another one: this one had lost a tie-break.
+    fn retry(&mut self, mut request: Outgoing) {
+        let peer = convert::peer_id(&request.peer);
+        if peer.is_some_and(|peer| self.swarm.behaviour().frames.is_connected(&peer)) {
+            request.is_retry = true;
+            self.send(request);
+        } else {
+            self.fail(request, RequestError::ConnectionClosed);
+        }
+    }
+
+    fn fail(&mut self, request: Outgoing, error: RequestError) {
+        let Outgoing { id, peer, .. } = request;
+        tracing::debug!(peer = %peer.peer_id(), command = %id, %error, "request failed");
+        self.tell(NetworkEvent::RequestFailed { id, peer, error });
         self.send_next(&peer);
     }
 
@@ -320,10 +346,6 @@ impl Host {
         if let Some(next) = self.outgoing.release(peer) {
             self.send(next);
         }
-    }
-
-    fn is_connected(&self, peer: &PeerKey) -> bool {
-        convert::peer_id(peer).is_some_and(|id| self.swarm.behaviour().frames.is_connected(&id))
     }
 }
 

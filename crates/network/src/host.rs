@@ -40,6 +40,10 @@ use crate::stats::Counters;
 use crate::transport::{self, SetupTimeout};
 
 /// What woke the task.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, on the stack, for a moment"
+)]
 enum Step {
     Command(NetworkCommand),
     Prepare(Prepare),
@@ -56,6 +60,8 @@ pub(crate) struct Host {
     pub(crate) dials: Dials,
     pub(crate) outgoing: OutgoingRequests<OutboundRequestId>,
     pub(crate) incoming: IncomingRequests<InboundRequestId, ResponseChannel<Vec<u8>>>,
+    /// Requests that failed on a connection which is about to be gone; they are sent again when it is.
+    pub(crate) parked: Vec<(ConnectionId, Outgoing)>,
     /// Answers handed to libp2p and not written yet.
     pub(crate) answering: HashSet<InboundRequestId>,
     pub(crate) listeners: Listeners,
@@ -105,6 +111,7 @@ impl Host {
             dials: Dials::default(),
             outgoing: OutgoingRequests::new(),
             incoming: IncomingRequests::new(),
+            parked: Vec::new(),
             answering: HashSet::new(),
             listeners: Listeners::default(),
             refused,
@@ -197,7 +204,7 @@ impl Host {
                 Some(Step::Prepare(request)) => self.prepare(request),
                 Some(Step::Decided(is_commit)) => self.finish_reload(is_commit),
                 Some(Step::Room) => {}
-                Some(Step::Check) => self.close_silent(),
+                Some(Step::Check) => self.close_overdue(),
                 Some(Step::Swarm(event)) => self.on_swarm_event(event),
                 None => break,
             }
@@ -256,9 +263,13 @@ impl Host {
         }
     }
 
-    fn close_silent(&mut self) {
-        for id in self.table.expire(self.now()) {
-            tracing::debug!(connection = %id, "no ping answered in time, closing");
+    fn close_overdue(&mut self) {
+        for (id, why) in self.table.expire(self.now()) {
+            match why {
+                Closing::Duplicate => self.counters.duplicate_closed(),
+                Closing::Local | Closing::Silent => {}
+            }
+            tracing::debug!(connection = %id, ?why, "closing");
             self.swarm.close_connection(id);
         }
     }

@@ -31,7 +31,7 @@ pub(crate) const MAX_STREAMS_PER_CONNECTION: usize = 2 * MAX_REQUESTS_IN_FLIGHT;
 /// Multiplexed streams per connection of all protocols; leaves room for identify and ping.
 pub(crate) const MAX_YAMUX_STREAMS: usize = 64;
 
-/// How long a request may take from the first byte to the last one of its answer.
+/// How long a request may take from its first byte to the last one of its answer, unless the wiring says otherwise.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// libp2p closes connections without streams after this time. Never, in practice: liveness is decided by pings.
@@ -55,3 +55,7 @@ pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Names whose address is remembered between the end of a dial and the established connection.
 pub(crate) const MAX_RESOLVED: usize = 256;
+
+/// How long a second connection stays open before it is closed. The other side needs a moment to see both of them come
+/// up, and requests on their way need one to be answered.
+pub(crate) const DUPLICATE_LINGER: Duration = Duration::from_millis(500);

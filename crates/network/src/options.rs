@@ -7,6 +7,7 @@ use btcfed_core::limits::MAX_AGENT_BYTES;
 use btcfed_core::{NodeConfig, SecretKey};
 
 use crate::error::cut;
+use crate::limits::REQUEST_TIMEOUT;
 
 /// What the network needs to start.
 #[derive(Clone, Debug)]
@@ -14,6 +15,7 @@ pub struct SpawnOptions {
     pub(crate) secret: SecretKey,
     pub(crate) network: NetworkConfig,
     pub(crate) connection_timeout: Duration,
+    pub(crate) request_timeout: Duration,
     pub(crate) agent: String,
 }
 
@@ -25,8 +27,17 @@ impl SpawnOptions {
             secret,
             network: config.network.clone(),
             connection_timeout: config.peers.connection_timeout,
+            request_timeout: REQUEST_TIMEOUT,
             agent: concat!("btcfed/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
+    }
+
+    /// How long a request may take, from its first byte to the last one of its answer, instead of 10 seconds. Also how
+    /// long this node may think about the requests of others.
+    #[must_use]
+    pub const fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
     }
 
     /// The software name told to peers instead of `btcfed/VERSION`; cut to

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How often something happened since the network started. Monotonic.
+/// What is open now, and how often something happened since the network started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NetworkStats {
+    /// Established connections, for a moment more than one per peer.
+    pub connections: u64,
     /// Frames that were not frames: over-long, padded or followed by more bytes.
     pub malformed_frames: u64,
     /// Inbound connections that ended before they were established: noise, scanners, wrong protocols.
@@ -21,6 +23,7 @@ pub struct NetworkStats {
 /// The live counters behind [`NetworkStats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    connections: AtomicU64,
     malformed_frames: AtomicU64,
     failed_inbound: AtomicU64,
     refused_connections: AtomicU64,
@@ -29,6 +32,11 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    pub(crate) fn set_connections(&self, count: usize) {
+        self.connections
+            .store(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     pub(crate) fn malformed_frame(&self) {
         self.malformed_frames.fetch_add(1, Ordering::Relaxed);
     }
@@ -51,6 +59,7 @@ impl Counters {
 
     pub(crate) fn read(&self) -> NetworkStats {
         NetworkStats {
+            connections: self.connections.load(Ordering::Relaxed),
             malformed_frames: self.malformed_frames.load(Ordering::Relaxed),
             failed_inbound: self.failed_inbound.load(Ordering::Relaxed),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
