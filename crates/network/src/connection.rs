@@ -5,10 +5,10 @@
 //!
 //! ```text
 //!            dial / accept            handshake done
-//!   (none) ───────────────> Connecting ────────────> Connected
-//!                               │                        │ close, duplicate, silence
-//!                               │ error                  v
-//!                               └────────> Failed   Disconnecting ───> (none)
+//!   (none) ---------------> Connecting ------------> Connected
+//!                               |                        | close, duplicate, silence
+//!                               | error                  v
+//!                               +--------> Failed   Disconnecting ---> (none)
 //! ```
 //!
 //! # Two connections to one peer
