@@ -266,6 +266,7 @@ impl Host {
             }
             FrameEvent::ResponseSent { request_id, .. } => {
                 self.answering.remove(&request_id);
+                self.answered = Some(Instant::now());
             }
         }
     }
@@ -312,15 +313,18 @@ impl Host {
         let Some(request) = self.outgoing.finished(name) else {
             return;
         };
+        let is_gone = matches!(error, OutboundFailure::ConnectionClosed);
         let error = request_error(error);
         if error != RequestError::ConnectionClosed || request.is_retry {
             self.fail(request, error);
+        } else if is_gone {
+            self.retry(request);
         } else if self.table.is_surplus(connection) {
             // The other side closes it already. libp2p would pick it again: wait until it is gone.
             self.swarm.close_connection(connection);
             self.parked.push((connection, request));
         } else {
-            self.retry(request);
+            self.fail(request, error);
         }
     }
 

@@ -29,7 +29,9 @@ use crate::convert;
 use crate::dial::{Dial, Dials};
 use crate::gate::{ConnectionLimits, Gate, Refusal};
 use crate::handle::{NetworkEvents, NetworkHandle};
-use crate::limits::{CONTROL_QUEUE, FAREWELL_TIMEOUT, IDLE_TIMEOUT, LISTEN_DEADLINE};
+use crate::limits::{
+    ANSWER_LINGER, CONTROL_QUEUE, FAREWELL_TIMEOUT, IDLE_TIMEOUT, LISTEN_DEADLINE,
+};
 use crate::listen::{self, Listeners};
 use crate::options::SpawnOptions;
 use crate::refused::Refused;
@@ -64,6 +66,8 @@ pub(crate) struct Host {
     pub(crate) parked: Vec<(ConnectionId, Outgoing)>,
     /// Answers handed to libp2p and not written yet.
     pub(crate) answering: HashSet<InboundRequestId>,
+    /// When the last answer was written.
+    pub(crate) answered: Option<Instant>,
     pub(crate) listeners: Listeners,
     pub(crate) refused: Arc<Refused>,
     pub(crate) setup_timeout: Arc<SetupTimeout>,
@@ -113,6 +117,7 @@ impl Host {
             incoming: IncomingRequests::new(),
             parked: Vec::new(),
             answering: HashSet::new(),
+            answered: None,
             listeners: Listeners::default(),
             refused,
             setup_timeout,
@@ -191,7 +196,8 @@ impl Host {
                 .and_then(|at| self.origin.checked_add(at.since_origin()));
             let step = tokio::select! {
                 command = self.commands.recv(), if may_command => command.map(Step::Command),
-                request = self.reloads.recv() => request.map(Step::Prepare),
+                // Closed together with the commands, which are to be drained.
+                Some(request) = self.reloads.recv() => Some(Step::Prepare(request)),
                 is_commit = decided(self.reload.as_mut()) => Some(Step::Decided(is_commit)),
                 // The slot is given back and taken again when the outbox is flushed: nobody else sends.
                 slot = self.events.reserve(), if !may_poll => slot.ok().map(|_| Step::Room),
@@ -212,18 +218,44 @@ impl Host {
         self.farewell().await;
     }
 
-    /// Answers already given still reach their peers; everything else ends now.
+    /// Answers already given still reach their peers; then every connection is closed politely, which writes out what is
+    /// still in its buffers.
     async fn farewell(&mut self) {
-        let written = async {
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            self.on_command(command);
+            self.outbox.clear();
+        }
+        let ending = async {
             while !self.answering.is_empty() {
-                let event = self.swarm.select_next_some().await;
-                self.outbox.clear();
-                self.on_swarm_event(event);
+                self.ignore_next().await;
+            }
+            while let Some(left) = self
+                .answered
+                .and_then(|at| ANSWER_LINGER.checked_sub(at.elapsed()))
+            {
+                // An error says that the time is over.
+                let _ = timeout(left, self.ignore_next()).await;
+            }
+            let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
+            for peer in peers {
+                // Err says that it has gone by itself.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            while self.table.established_count() > 0 {
+                self.ignore_next().await;
             }
         };
-        if timeout(FAREWELL_TIMEOUT, written).await.is_err() {
-            tracing::debug!("some answers were not written before the end");
+        if timeout(FAREWELL_TIMEOUT, ending).await.is_err() {
+            tracing::debug!("some peers did not take their leave in time");
         }
+    }
+
+    /// Lets libp2p go on, without anybody to tell.
+    async fn ignore_next(&mut self) {
+        let event = self.swarm.select_next_some().await;
+        self.on_swarm_event(event);
+        self.outbox.clear();
     }
 
     /// The time for the connection table.

@@ -59,3 +59,7 @@ pub(crate) const MAX_RESOLVED: usize = 256;
 /// How long a second connection stays open before it is closed. The other side needs a moment to see both of them come
 /// up, and requests on their way need one to be answered.
 pub(crate) const DUPLICATE_LINGER: Duration = Duration::from_millis(500);
+
+/// How long a connection stays open after the last answer before the task ends. A peer that finds an answer and the end
+/// of the connection at the same moment would see only the end.
+pub(crate) const ANSWER_LINGER: Duration = Duration::from_millis(50);
