@@ -275,7 +275,7 @@ impl Engine {
             error.code,
             ErrorCode::Busy | ErrorCode::HelloRequired | ErrorCode::Rate
         );
-        if let (Sent::Announcement(_), false) = (&sent, is_worth_repeating) {
+        if let (Sent::Announcement(_) | Sent::Update, false) = (&sent, is_worth_repeating) {
             self.acknowledged(peer);
         } else {
             self.failed_request(now, peer, sent);
@@ -312,7 +312,6 @@ impl Engine {
 
     /// Does everything that is due.
     fn tick(&mut self, now: Now) {
-        self.view.expire(now.monotonic);
         for session in self.sessions.values_mut() {
             session
                 .paused_until
@@ -446,6 +445,7 @@ impl Engine {
 
 impl Exchange for Engine {
     fn handle(&mut self, now: Now, input: Input) {
+        self.view.expire(now.monotonic);
         match input {
             Input::Connected {
                 peer,

@@ -4,6 +4,7 @@
 
 mod bucket;
 pub mod codec;
+mod debug_json;
 mod digest;
 mod engine;
 pub mod limits;

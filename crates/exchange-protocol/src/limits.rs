@@ -85,6 +85,9 @@ pub const MAX_PAGES_PER_ROUND: u32 = 512;
 /// Rounds that fetch pages at the same time. Others wait, so that a newcomer does not fetch one list many times over.
 pub const MAX_PARALLEL_ROUNDS: usize = 2;
 
+/// Lists up to this length are fetched without a slot: those of newcomers.
+pub const SHORT_LIST: u32 = 16;
+
 /// How long a request may take, beside the limit of the network itself.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -16,6 +16,10 @@ use crate::score::Offence;
 use crate::validate::{self, Triage};
 use crate::view::is_meaningful;
 
+/// After a refusal there should be room for a whole announcement.
+const ANNOUNCEMENT_TOKENS: u32 = 64;
+const _: () = assert!(ANNOUNCEMENT_TOKENS as usize == limits::MAX_RECORDS_PER_ANNOUNCEMENT);
+
 /// What came of records that arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
@@ -73,7 +77,7 @@ impl Engine {
             refused += candidates.len() - allowed;
             while candidates.len() > allowed {
                 candidates.pop_last();
-                wait = Some(session.unsolicited.wait(price));
+                wait = Some(session.unsolicited.wait(ANNOUNCEMENT_TOKENS * price));
             }
         }
         let scope = session.scope;
@@ -219,14 +223,13 @@ impl Engine {
 
     // --- out ---------------------------------------------------------------------------------------------------
 
-    /// Takes over the node's own record; everybody who was told an older one hears of it.
+    /// Takes over the node's own record; everybody who was told an older one hears of it. Somebody else's is ignored.
     pub(crate) fn own_record(&mut self, record: SignedRecord) {
         let is_ours = record.key() == self.view.own_key();
         let is_newer = self
             .view
             .own_record()
             .is_none_or(|known| known.seq() < record.seq());
-        debug_assert!(is_ours, "the own record is signed by the own key");
         if is_ours && is_newer {
             self.view.set_own_record(record);
         }

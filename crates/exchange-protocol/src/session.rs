@@ -10,6 +10,7 @@ use btcfed_core::{PeerKey, SignedRecord};
 
 use crate::bucket::TokenBucket;
 use crate::limits;
+use crate::view::is_meaningful;
 
 /// The conversation with one peer, from the first connection to the end of the last.
 #[derive(Debug)]
@@ -111,7 +112,10 @@ impl Session {
 
     /// True when the peer has not heard of the newest own record on this connection.
     pub(crate) fn owes_own_record(&self, own: Option<&SignedRecord>) -> bool {
-        own.is_some_and(|own| self.told_own < Some(own.seq()))
+        own.is_some_and(|own| {
+            let fits = own.is_leaving() || is_meaningful(own, self.scope);
+            fits && self.told_own < Some(own.seq())
+        })
     }
 
     /// When the next announcement may go out; `None` while there is nothing to say or nobody to hear it.

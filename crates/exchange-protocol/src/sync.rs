@@ -16,7 +16,7 @@ use crate::phase::PhaseEvent;
 use crate::score::Offence;
 use crate::session::Round;
 
-/// A whole page fits into one frame and needs no slot.
+/// A page.
 const PAGE: u32 = 256;
 const _: () = assert!(PAGE as usize == limits::MAX_RECORDS_PER_FRAME);
 
@@ -69,7 +69,9 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
         };
-        let is_short = session.count.is_some_and(|count| count <= PAGE);
+        let is_short = session
+            .count
+            .is_some_and(|count| count <= limits::SHORT_LIST);
         let has_slot = slots < limits::MAX_PARALLEL_ROUNDS;
         // Somebody who was compared before and waits for a slot gains nothing from another comparison.
         if session.wants_round && session.introduced && !is_short && !has_slot {
@@ -277,18 +279,21 @@ impl Engine {
         let listed = self
             .view
             .list(request.cursor.as_ref(), session.scope, now.wall);
-        for item in listed.filter(|item| item.record.key() != peer) {
+        for item in listed {
+            let (key, seq) = (item.record.key(), item.record.seq());
+            // Its own record it has, unless it lost its state and this is a later version than it told.
+            if key == peer && session.known.has(&key, seq) {
+                continue;
+            }
             let size = codec::entry_bytes(item.record.envelope().len());
             if response.records.len() == most || size > room {
                 response.next = last;
                 break;
             }
             room -= size;
-            last = Some(item.record.key());
-            session.known.add(item.record.key(), item.record.seq());
-            session
-                .outbox
-                .drop_known(&item.record.key(), item.record.seq());
+            last = Some(key);
+            session.known.add(key, seq);
+            session.outbox.drop_known(&key, seq);
             response.records.push(item.entry());
         }
         response

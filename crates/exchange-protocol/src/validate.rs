@@ -82,7 +82,7 @@ pub(crate) fn triage<'a>(
     triage
 }
 
-/// Stages signature and scope. Remembers what is out of scope, so that it is not checked again soon.
+/// Stages signature and scope.
 pub(crate) fn verify(
     view: &mut View,
     verifier: &dyn Verifier,
@@ -119,7 +119,6 @@ pub(crate) fn verify(
             verdict.accepted.push(record);
         } else {
             verdict.refused += 1;
-            view.remember(now.monotonic, key, record.seq());
         }
     }
     verdict

@@ -1,0 +1,159 @@
+//! Golden bytes: what is written today must be read and written the same for as long as version 1 is spoken.
+//!
+//! Each file of `tests/vectors` holds a frame in hexadecimal and, on the second line, the debug form of the message.
+//! After a deliberate change, `BTCFED_BLESS=1 cargo test -p btcfed-exchange-protocol vectors` writes them anew.
+
+use btcfed_exchange_protocol::codec;
+use btcfed_exchange_protocol::message::{
+    ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement, PeerRequest, PeerResponse,
+    PeerUpdate, Summary,
+};
+
+use crate::bench::{entry, key, record, record_at};
+
+/// The introduction of the peer whose secret key is 32 bytes 0x5a with 01 00 00 00 00 00 00 00 in front.
+fn introduction() -> Hello {
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        network: [0xf9, 0xbe, 0xb4, 0xd9],
+        federation: "alpha".to_owned(),
+        features: 0,
+        agent: "btcfed/0.1.0".to_owned(),
+        record: record(1, 1).envelope().to_vec(),
+        wall_ms: 1_800_000_000_000,
+    }
+}
+
+fn vectors() -> Vec<(&'static str, &'static str, Message)> {
+    let mut leaving = entry(&record_at(1, 3, &[]));
+    leaving.age_s = 0;
+    let request = PeerRequest {
+        hello: Some(introduction()),
+        mode: Mode::Page,
+        cursor: None,
+        limit: 256,
+        summary: Some(Summary {
+            salt: 0x0102_0304_0506_0708,
+            root: 0x1112_1314_1516_1718,
+            count: 1,
+        }),
+    };
+    let next_page = PeerRequest {
+        hello: None,
+        mode: Mode::Page,
+        cursor: Some(key(2)),
+        limit: 256,
+        summary: None,
+    };
+    let response = PeerResponse {
+        hello: Some(introduction()),
+        records: vec![
+            entry(&record(2, 7)),
+            entry(&record_at(3, 8, &["/dns4/node.example/tcp/9000"])),
+        ],
+        next: Some(key(3)),
+        equal: false,
+        count: 300,
+    };
+    let equal = PeerResponse {
+        equal: true,
+        count: 1,
+        ..PeerResponse::default()
+    };
+    let error = ErrorReply {
+        code: ErrorCode::Version,
+        message: "does not fit".to_owned(),
+        retry_after_ms: 1500,
+        version_min: 1,
+        version_max: 1,
+        alternatives: vec![entry(&record(2, 7))],
+    };
+    vec![
+        (
+            "peer_request",
+            include_str!("../vectors/peer_request.txt"),
+            Message::Request(request),
+        ),
+        (
+            "peer_request_next",
+            include_str!("../vectors/peer_request_next.txt"),
+            Message::Request(next_page),
+        ),
+        (
+            "peer_response",
+            include_str!("../vectors/peer_response.txt"),
+            Message::Response(response),
+        ),
+        (
+            "peer_response_equal",
+            include_str!("../vectors/peer_response_equal.txt"),
+            Message::Response(equal),
+        ),
+        (
+            "peer_announcement",
+            include_str!("../vectors/peer_announcement.txt"),
+            Message::Announcement(PeerAnnouncement {
+                records: vec![entry(&record(2, 7))],
+            }),
+        ),
+        (
+            "peer_update",
+            include_str!("../vectors/peer_update.txt"),
+            Message::Update(PeerUpdate { record: leaving }),
+        ),
+        (
+            "error",
+            include_str!("../vectors/error.txt"),
+            Message::Error(error),
+        ),
+    ]
+}
+
+#[test]
+fn every_message_is_written_and_read_as_recorded() {
+    for (name, recorded, message) in vectors() {
+        let frame = codec::encode(&message);
+        let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        let current = format!("{hex}\n{}\n", message.to_debug_json());
+        if bless(name, &current) {
+            continue;
+        }
+        assert_eq!(recorded, current, "{name}");
+        assert_eq!(codec::decode(&frame), Ok(message), "{name}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "writes test vectors on request")]
+fn bless(name: &str, text: &str) -> bool {
+    let wanted = std::env::var("BTCFED_BLESS").is_ok();
+    if wanted {
+        let path = format!("{}/tests/vectors/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        std::fs::write(path, text).unwrap();
+    }
+    wanted
+}
+
+#[test]
+fn every_error_code_survives_the_wire() {
+    for code in ErrorCode::ALL {
+        let message = Message::Error(ErrorReply {
+            code,
+            message: String::new(),
+            retry_after_ms: 0,
+            version_min: 0,
+            version_max: 0,
+            alternatives: Vec::new(),
+        });
+        assert_eq!(codec::decode(&codec::encode(&message)), Ok(message));
+    }
+    let unknown = [0x2a, 0x02, 0x08, 0x63];
+    let Ok(Message::Error(error)) = codec::decode(&unknown) else {
+        panic!("unreadable");
+    };
+    assert_eq!(
+        error.code,
+        ErrorCode::Unsupported,
+        "code 99 of a later version"
+    );
+}
