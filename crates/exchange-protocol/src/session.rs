@@ -282,3 +282,96 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use btcfed_core::SecretKey;
+
+    use super::*;
+
+    fn record(n: usize, seq: u64) -> SignedRecord {
+        let mut seed = [4; 32];
+        seed[..8].copy_from_slice(&n.to_le_bytes());
+        let addr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
+        SignedRecord::sign(&SecretKey::from_seed(seed), seq, &[addr]).unwrap()
+    }
+
+    fn size(record: &SignedRecord) -> usize {
+        record.envelope().len()
+    }
+
+    #[test]
+    fn a_full_outbox_drops_the_oldest_record() {
+        let mut outbox = Outbox::default();
+        for n in 0..limits::MAX_OUTBOX {
+            outbox.push(record(n, 1));
+        }
+        assert_eq!(outbox.len(), limits::MAX_OUTBOX);
+        outbox.push(record(limits::MAX_OUTBOX, 1));
+        assert_eq!(outbox.len(), limits::MAX_OUTBOX);
+        assert_eq!(outbox.take(1, usize::MAX, size), [record(1, 1)]);
+    }
+
+    #[test]
+    fn an_outbox_holds_the_newest_version_of_a_record_once() {
+        let mut outbox = Outbox::default();
+        for seq in [2, 1, 3, 3] {
+            outbox.push(record(1, seq));
+        }
+        outbox.drop_known(&record(1, 0).key(), 2);
+        assert_eq!(outbox.take(9, usize::MAX, size), [record(1, 3)]);
+        outbox.push(record(1, 3));
+        outbox.drop_known(&record(1, 0).key(), 3);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_batch_ends_where_count_or_bytes_run_out() {
+        let mut outbox = Outbox::default();
+        for n in 0..5 {
+            outbox.push(record(n, 1));
+        }
+        let one = size(&record(0, 1));
+        assert_eq!(outbox.take(2, usize::MAX, size).len(), 2);
+        assert_eq!(outbox.take(9, 2 * one + one / 2, size).len(), 2);
+        assert_eq!(outbox.take(9, one - 1, size).len(), 0);
+        assert_eq!(outbox.len(), 1);
+    }
+
+    #[test]
+    fn what_came_before_a_mark_is_dropped_and_what_came_later_stays() {
+        let mut outbox = Outbox::default();
+        outbox.push(record(1, 1));
+        outbox.push(record(2, 1));
+        let mark = outbox.mark();
+        outbox.push(record(2, 2));
+        outbox.push(record(3, 1));
+        outbox.drop_before(mark);
+        assert_eq!(
+            outbox.take(9, usize::MAX, size),
+            [record(2, 2), record(3, 1)]
+        );
+    }
+
+    #[test]
+    fn the_memory_of_what_a_peer_has_is_bounded() {
+        let mut known = KnownToPeer::default();
+        let keys: Vec<PeerKey> = (0..=limits::MAX_KNOWN_TO_PEER)
+            .map(|n| record(n, 1).key())
+            .collect();
+        for key in &keys[..limits::MAX_KNOWN_TO_PEER] {
+            known.add(*key, 5);
+        }
+        assert!(known.has(&keys[0], 5) && known.has(&keys[0], 4) && !known.has(&keys[0], 6));
+        known.add(keys[limits::MAX_KNOWN_TO_PEER], 1);
+        assert!(!known.has(&keys[0], 5), "the oldest is forgotten");
+        known.add(keys[1], 3);
+        assert!(known.has(&keys[1], 5), "never lowered");
+        known.remove(&keys[1]);
+        assert!(!known.has(&keys[1], 0));
+        assert_eq!(
+            (known.seqs.len(), known.order.len()),
+            (limits::MAX_KNOWN_TO_PEER - 1, limits::MAX_KNOWN_TO_PEER - 1)
+        );
+    }
+}

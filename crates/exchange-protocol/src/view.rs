@@ -218,3 +218,102 @@ const fn crosses(addr: AddrScope, link: AddrScope) -> bool {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use btcfed_core::{PeerOp, PeerPatch, SecretKey};
+
+    use super::*;
+
+    fn record(n: usize, seq: u64) -> SignedRecord {
+        let mut seed = [6; 32];
+        seed[..8].copy_from_slice(&n.to_le_bytes());
+        let addr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
+        SignedRecord::sign(&SecretKey::from_seed(seed), seq, &[addr]).unwrap()
+    }
+
+    fn set(records: &[SignedRecord]) -> Arc<PeerSet> {
+        let patch: PeerPatch = records.iter().cloned().map(PeerOp::Learn).collect();
+        Arc::new(PeerSet::default().apply(&patch, Now::default()).unwrap().0)
+    }
+
+    fn at(millis: u64) -> MonotonicTime {
+        MonotonicTime::from_origin(Duration::from_millis(millis))
+    }
+
+    fn listed(view: &View, after: Option<&PeerKey>) -> Vec<SignedRecord> {
+        let list = view.list(after, AddrScope::Private, Timestamp::UNIX_EPOCH);
+        list.map(|item| item.record.clone()).collect()
+    }
+
+    #[test]
+    fn the_list_is_the_newest_of_store_pending_and_own_in_the_order_of_keys() {
+        let mut view = View::new(
+            record(0, 1).key(),
+            set(&[record(1, 1), record(2, 5), record(3, 1)]),
+        );
+        view.set_own_record(record(0, 1));
+        view.add_pending(at(0), &record(2, 6));
+        view.add_pending(at(0), &record(4, 1));
+        let mut expected = vec![
+            record(0, 1),
+            record(1, 1),
+            record(2, 6),
+            record(3, 1),
+            record(4, 1),
+        ];
+        expected.sort_by_key(SignedRecord::key);
+        assert_eq!(listed(&view, None), expected);
+        for (index, record) in expected.iter().enumerate() {
+            assert_eq!(listed(&view, Some(&record.key())), expected[index + 1..]);
+        }
+        let summary = view.summary(7, AddrScope::Private, Now::default());
+        view.set_snapshot(set(&expected
+            .iter()
+            .filter(|r| r.key() != view.own_key())
+            .cloned()
+            .collect::<Vec<_>>()));
+        assert_eq!(
+            view.sizes().0,
+            1,
+            "only the own record is left beside the store"
+        );
+        assert_eq!(
+            view.summary(7, AddrScope::Private, Now::default()),
+            summary,
+            "the list is the same"
+        );
+    }
+
+    #[test]
+    fn pending_records_are_forgotten_when_the_store_never_shows_them() {
+        let mut view = View::new(record(0, 1).key(), Arc::default());
+        view.set_own_record(record(0, 1));
+        view.add_pending(at(0), &record(1, 1));
+        view.add_pending(at(5), &record(1, 2));
+        assert!(view.knows(&record(1, 0).key(), 2));
+        view.expire(at(10_000));
+        assert!(
+            view.knows(&record(1, 0).key(), 2),
+            "the later version has its own time"
+        );
+        view.expire(at(10_005));
+        assert!(!view.knows(&record(1, 0).key(), 1));
+        assert_eq!(view.sizes(), (1, 0));
+    }
+
+    #[test]
+    fn the_memory_of_pending_records_is_bounded() {
+        let mut view = View::new(record(0, 1).key(), Arc::default());
+        let keys: Vec<PeerKey> = (1..=20).map(|n| record(n, 1).key()).collect();
+        for seq in 0..u64::try_from(limits::MAX_PENDING_RECORDS).unwrap() {
+            view.remember(at(0), keys[(seq % 20) as usize], seq);
+        }
+        assert_eq!(view.expiry.len(), limits::MAX_PENDING_RECORDS);
+        view.remember(at(0), record(99, 1).key(), 1);
+        assert_eq!(view.expiry.len(), limits::MAX_PENDING_RECORDS);
+        assert!(view.sizes().1 <= 21);
+    }
+}

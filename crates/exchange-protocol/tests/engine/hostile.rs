@@ -203,7 +203,8 @@ fn lengths_and_counts_are_refused_before_they_cost_anything() {
         list.extend([0x0a, 0x00]);
     }
     let mut frame = vec![0x1a];
-    frame.extend([0x80 | (list.len() & 0x7f) as u8, (list.len() >> 7) as u8]);
+    frame.extend([0x82, 0x01]); // 130 as varint
+    assert_eq!(list.len(), 130);
     frame.extend(&list);
     assert!(matches!(
         codec::decode(&frame),

@@ -205,12 +205,14 @@ fn records_cross_a_link_only_where_they_mean_something() {
             panic!("no response");
         };
         let listed: Vec<u64> = (10..=15)
-            .filter(|n| {
+            .zip(&all)
+            .filter(|(_, one)| {
                 response
                     .records
                     .iter()
-                    .any(|e| e.envelope == all[*n as usize - 10].envelope())
+                    .any(|e| e.envelope == one.envelope())
             })
+            .map(|(n, _)| n)
             .collect();
         assert_eq!(listed, expected, "listed over {scope:?}");
     }

@@ -25,6 +25,7 @@ fn introduction() -> Hello {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn vectors() -> Vec<(&'static str, &'static str, Message)> {
     let mut leaving = entry(&record_at(1, 3, &[]));
     leaving.age_s = 0;
