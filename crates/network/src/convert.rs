@@ -65,3 +65,7 @@ pub(crate) fn id_suffix(multiaddr: &Multiaddr) -> Option<PeerId> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "convert/tests.rs"]
+mod tests;

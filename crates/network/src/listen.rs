@@ -64,19 +64,22 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 /// Leaves out the unspecified IPv6 address where the machine has no IPv6, as long as its IPv4 twin is listened on.
-pub(crate) fn without_missing_ipv6(mut addrs: Vec<PeerAddr>) -> Vec<PeerAddr> {
-    if ipv6_is_available() {
+pub(crate) fn without_missing_ipv6(addrs: Vec<PeerAddr>) -> Vec<PeerAddr> {
+    supported(addrs, ipv6_is_available())
+}
+
+fn supported(mut addrs: Vec<PeerAddr>, has_ipv6: bool) -> Vec<PeerAddr> {
+    if has_ipv6 {
         return addrs;
     }
-    let has_twin = |addr: &PeerAddr, all: &[PeerAddr]| {
-        let twin = |other: &PeerAddr| {
-            other.port() == addr.port() && other.ip().is_some_and(|ip| ip.is_ipv4())
-        };
-        addr.ip() == Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) && all.iter().any(twin)
-    };
-    let all = addrs.clone();
+    let ipv4_ports: Vec<_> = addrs
+        .iter()
+        .filter(|addr| addr.ip().is_some_and(|ip| ip.is_ipv4()))
+        .map(PeerAddr::port)
+        .collect();
     addrs.retain(|addr| {
-        let skip = has_twin(addr, &all);
+        let is_wildcard = addr.ip() == Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let skip = is_wildcard && ipv4_ports.contains(&addr.port());
         if skip {
             tracing::warn!(%addr, "this machine has no IPv6; listening on IPv4 only");
         }

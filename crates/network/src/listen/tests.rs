@@ -1,1 +1,141 @@
+use super::*;
 
+fn addrs(texts: &[&str]) -> Vec<PeerAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn refusal_of(texts: &[&str]) -> String {
+    check(&addrs(texts)).unwrap_err().to_string()
+}
+
+#[test]
+fn lists_that_can_work_pass() {
+    for texts in [
+        &[][..],
+        &["/ip4/0.0.0.0/tcp/9000", "/ip6/::/tcp/9000"],
+        &["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0"],
+        &["/ip4/127.0.0.1/tcp/9000", "/ip4/127.0.0.2/tcp/9000"],
+        &["/ip4/0.0.0.0/tcp/9000", "/ip4/127.0.0.1/tcp/9001"],
+    ] {
+        assert_eq!(check(&addrs(texts)), Ok(()), "{texts:?}");
+    }
+}
+
+#[test]
+fn lists_that_cannot_work_are_refused_with_the_address_and_the_reason() {
+    for (texts, reason) in [
+        (
+            &["/ip4/127.0.0.1/tcp/9", "/ip4/127.0.0.1/tcp/9"][..],
+            "/ip4/127.0.0.1/tcp/9: listed twice",
+        ),
+        (
+            &["/ip4/0.0.0.0/tcp/9", "/ip4/127.0.0.1/tcp/9"],
+            "already covered by /ip4/0.0.0.0/tcp/9",
+        ),
+        (
+            &["/ip6/::1/tcp/9", "/ip6/::/tcp/9"],
+            "already covered by /ip6/::1/tcp/9",
+        ),
+        (
+            &["/dns4/localhost/tcp/9"],
+            "not an IP address of this machine",
+        ),
+        (
+            &["/ip4/224.0.0.1/tcp/9"],
+            "not an IP address of this machine",
+        ),
+    ] {
+        let refusal = refusal_of(texts);
+        assert!(refusal.contains(reason), "{refusal}");
+    }
+}
+
+#[test]
+fn a_probe_sees_a_listener_and_leaves_no_trace() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = PeerAddr::from(holder.local_addr().unwrap());
+    let wildcard = PeerAddr::from(SocketAddr::from(([0, 0, 0, 0], addr.port().unwrap())));
+    for addr in [&addr, &wildcard] {
+        assert_eq!(
+            probe(addr),
+            Err(NetworkError::AddressInUse { addr: addr.clone() })
+        );
+    }
+    drop(holder);
+    for _ in 0..3 {
+        assert_eq!(probe(&addr), Ok(()));
+    }
+}
+
+#[test]
+fn an_ipv6_probe_leaves_the_ipv4_port_alone() {
+    if !ipv6_is_available() {
+        eprintln!("no IPv6 here: nothing was tried");
+        return;
+    }
+    let holder = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    assert_eq!(
+        probe(&format!("/ip6/::/tcp/{port}").parse().unwrap()),
+        Ok(())
+    );
+}
+
+#[test]
+fn without_ipv6_only_the_twin_of_an_ipv4_wildcard_is_left_out() {
+    let pair = addrs(&["/ip4/0.0.0.0/tcp/9000", "/ip6/::/tcp/9000"]);
+    assert_eq!(supported(pair.clone(), true), pair);
+    assert_eq!(supported(pair, false), addrs(&["/ip4/0.0.0.0/tcp/9000"]));
+    for alone in [
+        &["/ip6/::/tcp/9000"][..],
+        &["/ip4/0.0.0.0/tcp/9001", "/ip6/::/tcp/9000"],
+        &["/ip6/::1/tcp/9000"],
+    ] {
+        assert_eq!(
+            supported(addrs(alone), false),
+            addrs(alone),
+            "kept, so that binding refuses it clearly"
+        );
+    }
+}
+
+#[test]
+fn refusals_of_the_operating_system_are_told_in_words() {
+    let addr: PeerAddr = "/ip6/::/tcp/9".parse().unwrap();
+    let told = |kind: io::ErrorKind| refusal(&addr, &kind.into()).to_string();
+    assert!(told(io::ErrorKind::AddrInUse).contains("address in use"));
+    assert!(told(io::ErrorKind::AddrNotAvailable).contains("this machine has no IPv6"));
+    assert!(told(io::ErrorKind::PermissionDenied).contains("permission denied"));
+}
+
+#[test]
+fn the_errors_of_a_listener_are_logged_once_in_a_while() {
+    let (mut listeners, id, now) = (Listeners::default(), ListenerId::next(), Instant::now());
+    listeners.insert(id, "/ip4/127.0.0.1/tcp/0".parse().unwrap());
+    assert!(listeners.may_log_error(id, now));
+    assert!(!listeners.may_log_error(id, now + LISTENER_ERROR_LOG_INTERVAL / 2));
+    assert!(listeners.may_log_error(id, now + LISTENER_ERROR_LOG_INTERVAL));
+    assert!(
+        !listeners.may_log_error(ListenerId::next(), now),
+        "not one of ours"
+    );
+}
+
+#[test]
+fn concrete_addresses_follow_their_listener() {
+    let (mut listeners, id) = (Listeners::default(), ListenerId::next());
+    let (one, other): (PeerAddr, PeerAddr) = (
+        "/ip4/127.0.0.1/tcp/9".parse().unwrap(),
+        "/ip4/192.0.2.1/tcp/9".parse().unwrap(),
+    );
+    listeners.insert(id, "/ip4/0.0.0.0/tcp/9".parse().unwrap());
+    assert!(!listeners.are_ready());
+    assert!(listeners.opened(id, other.clone()) && listeners.opened(id, one.clone()));
+    assert!(!listeners.opened(id, one.clone()), "known");
+    assert!(listeners.are_ready());
+    assert_eq!(listeners.addrs(), [one.clone(), other.clone()]);
+    assert!(listeners.expired(id, &other) && !listeners.expired(id, &other));
+    assert_eq!(listeners.closed(id), [one]);
+    assert_eq!(listeners.addrs(), []);
+    assert_eq!(listeners.closed(id), []);
+}
