@@ -103,4 +103,10 @@ impl NetworkEvents {
     pub async fn next(&mut self) -> Option<NetworkEvent> {
         self.0.recv().await
     }
+
+    /// The bare queue, for a node task that waits for many things at once.
+    #[must_use]
+    pub fn into_inner(self) -> mpsc::Receiver<NetworkEvent> {
+        self.0
+    }
 }
