@@ -1,0 +1,105 @@
+//! What may stand behind a key: its kind, its range, and where the value goes.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use btcfed_core::config::format_duration;
+use btcfed_core::{AddrWithId, PeerAddr};
+
+use crate::draft::Draft;
+
+/// The kind and range of a value, and the field it sets.
+#[derive(Clone, Copy)]
+pub(crate) enum Rule {
+    /// Addresses others are told.
+    Announce(fn(&mut Draft, Vec<PeerAddr>)),
+    /// Addresses to dial, with or without a peer id.
+    Bootstrap(fn(&mut Draft, Vec<AddrWithId>)),
+    /// One of these words; the setter gets its index.
+    Choice(&'static [&'static str], fn(&mut Draft, usize)),
+    /// A whole number.
+    Count {
+        min: u16,
+        max: u16,
+        set: fn(&mut Draft, u16),
+    },
+    /// A duration, its range in milliseconds.
+    Duration {
+        min: u64,
+        max: u64,
+        set: fn(&mut Draft, Duration),
+    },
+    /// `true` or `false`.
+    Flag(fn(&mut Draft, bool)),
+    /// A number.
+    Fraction {
+        min: f64,
+        max: f64,
+        set: fn(&mut Draft, f64),
+    },
+    /// Addresses to listen on.
+    Listen(fn(&mut Draft, Vec<PeerAddr>)),
+    /// Permission bits of a file.
+    Mode(fn(&mut Draft, u32)),
+    /// A file.
+    Path(fn(&mut Draft, PathBuf)),
+    /// A private key.
+    Secret,
+    /// One line of text, at most so many bytes.
+    Text(usize, fn(&mut Draft, String)),
+    /// The version of the file's form.
+    Version,
+}
+
+impl Rule {
+    /// What may be written, for people.
+    pub(crate) fn range(&self) -> String {
+        match self {
+            Self::Announce(_) => {
+                format!("list of at most {} addresses", crate::value::MAX_ANNOUNCE)
+            }
+            Self::Bootstrap(_) => {
+                format!(
+                    "list of at most {} addresses, with or without /p2p/ID",
+                    crate::value::MAX_BOOTSTRAP
+                )
+            }
+            Self::Choice(words, _) => words.join(", "),
+            Self::Count { min, max, .. } => format!("{min} to {max}"),
+            Self::Duration { min, max, .. } => format!("{} to {}", show(*min), show(*max)),
+            Self::Flag(_) => "true, false".to_owned(),
+            Self::Fraction { min, max, .. } => format!("{min} to {max}"),
+            Self::Listen(_) => format!("list of at most {} IP addresses", crate::value::MAX_LISTEN),
+            Self::Mode(_) => "0600 to 0777, owner read and write included".to_owned(),
+            Self::Path(_) => "a file name".to_owned(),
+            Self::Secret => "base64, or empty".to_owned(),
+            Self::Text(max, _) => format!("one line, at most {max} bytes"),
+            Self::Version => "1".to_owned(),
+        }
+    }
+
+    /// True when the value is a list.
+    pub(crate) const fn is_list(&self) -> bool {
+        matches!(
+            self,
+            Self::Announce(_) | Self::Bootstrap(_) | Self::Listen(_)
+        )
+    }
+
+    /// True when the default is written in quotes.
+    pub(crate) const fn is_quoted(&self) -> bool {
+        matches!(self, Self::Mode(_) | Self::Secret | Self::Text(..))
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.range())
+    }
+}
+
+/// Milliseconds in the spelling of the file.
+pub(crate) fn show(millis: u64) -> String {
+    format_duration(Duration::from_millis(millis))
+}
