@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use btcfed_core::config::NetworkConfig;
 use libp2p::identity::PublicKey;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
@@ -36,9 +37,6 @@ impl Behaviour {
         let identify = identify::Config::new(PROTOCOL.to_owned(), public_key)
             .with_agent_version(options.agent.clone())
             .with_cache_size(0);
-        let ping = ping::Config::new()
-            .with_interval(options.network.keepalive_interval)
-            .with_timeout(options.network.keepalive_timeout);
         let frames = request_response::Config::default()
             .with_request_timeout(options.request_timeout)
             .with_max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
@@ -46,7 +44,7 @@ impl Behaviour {
         Self {
             gate,
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::new(ping),
+            ping: pinging(&options.network),
             frames: request_response::Behaviour::with_codec(
                 FrameCodec::new(counters),
                 [protocol],
@@ -54,4 +52,13 @@ impl Behaviour {
             ),
         }
     }
+}
+
+/// Pings as configured. It keeps no state but its configuration: putting a new one in place of the old one changes how
+/// new connections are pinged.
+pub(crate) fn pinging(config: &NetworkConfig) -> ping::Behaviour {
+    let config = ping::Config::new()
+        .with_interval(config.keepalive_interval)
+        .with_timeout(config.keepalive_timeout);
+    ping::Behaviour::new(config)
 }

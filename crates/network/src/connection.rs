@@ -28,11 +28,42 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
+use btcfed_core::config::NetworkConfig;
 use btcfed_core::network::{Direction, DisconnectReason};
 use btcfed_core::time::MonotonicTime;
 use btcfed_core::{PeerId, PeerKey};
 
 use crate::limits::{DUPLICATE_LINGER, RACE_WINDOW};
+
+/// When a silent connection counts as dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Liveness {
+    /// How often a new connection is pinged. Fixed for the life of a connection.
+    pub(crate) interval: Duration,
+    /// How long an answer may take. Fixed for the life of a connection.
+    pub(crate) timeout: Duration,
+    /// How many pings in a row may be missed.
+    pub(crate) failures: u32,
+}
+
+impl From<&NetworkConfig> for Liveness {
+    fn from(config: &NetworkConfig) -> Self {
+        Self {
+            interval: config.keepalive_interval,
+            timeout: config.keepalive_timeout,
+            failures: config.keepalive_failures,
+        }
+    }
+}
+
+impl Liveness {
+    /// The longest silence, as [`NetworkConfig::liveness_deadline`] has it.
+    const fn deadline(self) -> Duration {
+        self.interval
+            .saturating_mul(self.failures)
+            .saturating_add(self.timeout)
+    }
+}
 
 /// Where a connection stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,13 +105,22 @@ struct Connection {
     state: State,
     established: MonotonicTime,
     alive: MonotonicTime,
+    liveness: Liveness,
+}
+
+impl Connection {
+    /// When it is dead unless it gives a sign of life; `None` unless it is live.
+    fn overdue_at(&self) -> Option<MonotonicTime> {
+        (self.state == State::Connected)
+            .then(|| self.alive.saturating_add(self.liveness.deadline()))
+    }
 }
 
 /// The table. `C` names connections: libp2p's id, or a number in tests.
 #[derive(Debug)]
 pub(crate) struct ConnectionTable<C> {
     local: PeerId,
-    liveness: Duration,
+    liveness: Liveness,
     connections: BTreeMap<C, Connection>,
     /// Established connections of each peer, oldest first. Never holds an empty list.
     peers: HashMap<PeerKey, Vec<C>>,
@@ -91,8 +131,8 @@ pub(crate) struct ConnectionTable<C> {
 }
 
 impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
-    /// An empty table of the node `local`, which closes connections without a sign of life for `liveness`.
-    pub(crate) fn new(local: PeerId, liveness: Duration) -> Self {
+    /// An empty table of the node `local`, which closes connections that are silent for too long.
+    pub(crate) fn new(local: PeerId, liveness: Liveness) -> Self {
         Self {
             local,
             liveness,
@@ -120,6 +160,7 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
                 state,
                 established: now,
                 alive: now,
+                liveness: self.liveness,
             },
         );
     }
@@ -151,6 +192,7 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
                 state,
                 established: now,
                 alive: now,
+                liveness: self.liveness,
             },
         );
         let others = self.peers.entry(peer).or_default();
@@ -246,14 +288,18 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
             return Vec::new();
         }
         let mut closing = Vec::new();
-        while let Some((_, id)) = self.lingering.pop_front_if(|(due, _)| *due <= now) {
+        while let Some((_, id)) = self
+            .lingering
+            .front()
+            .copied()
+            .filter(|(due, _)| *due <= now)
+        {
+            self.lingering.pop_front();
             if self.connections.contains_key(&id) {
                 closing.push((id, Closing::Duplicate));
             }
         }
-        let liveness = self.liveness;
-        let overdue =
-            |c: &Connection| c.state == State::Connected && now >= c.alive.saturating_add(liveness);
+        let overdue = |c: &Connection| c.overdue_at().is_some_and(|at| at <= now);
         let silent: Vec<C> = self
             .connections
             .iter()
@@ -274,9 +320,13 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
         self.next_check
     }
 
-    /// A new liveness deadline, valid at once for every connection.
-    pub(crate) fn set_liveness(&mut self, liveness: Duration) {
+    /// New rules. How many pings may be missed holds at once for every connection; how often they are pinged, and how long
+    /// an answer may take, only for new ones, because libp2p keeps pinging the others as before.
+    pub(crate) fn set_liveness(&mut self, liveness: Liveness) {
         self.liveness = liveness;
+        for connection in self.connections.values_mut() {
+            connection.liveness.failures = liveness.failures;
+        }
         self.schedule();
     }
 
@@ -323,11 +373,11 @@ impl<C: Copy + Ord + fmt::Debug> ConnectionTable<C> {
     }
 
     fn schedule(&mut self) {
-        let live = self
+        let overdue = self
             .connections
             .values()
-            .filter(|c| c.state == State::Connected);
-        let overdue = live.map(|c| c.alive.saturating_add(self.liveness)).min();
+            .filter_map(Connection::overdue_at)
+            .min();
         let due = self.lingering.front().map(|(due, _)| *due);
         self.next_check = overdue.into_iter().chain(due).min();
     }

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::behaviour::{Behaviour, BehaviourEvent};
-use crate::connection::{Closing, ConnectionTable};
+use crate::connection::{Closing, ConnectionTable, Liveness};
 use crate::convert;
 use crate::dial::{Dial, Dials};
 use crate::gate::{ConnectionLimits, Gate, Refusal};
@@ -111,7 +111,7 @@ impl Host {
         let local: PeerId = options.secret.peer_id();
         let mut host = Self {
             swarm,
-            table: ConnectionTable::new(local, options.network.liveness_deadline()),
+            table: ConnectionTable::new(local, Liveness::from(&options.network)),
             dials: Dials::default(),
             outgoing: OutgoingRequests::new(),
             incoming: IncomingRequests::new(),

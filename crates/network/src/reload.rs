@@ -7,6 +7,8 @@ use btcfed_core::{ErrorKind, PeerAddr, Staged};
 use libp2p::core::transport::ListenerId;
 use tokio::sync::oneshot;
 
+use crate::behaviour::pinging;
+use crate::connection::Liveness;
 use crate::host::Host;
 use crate::{gate, listen};
 
@@ -121,11 +123,12 @@ impl Host {
         }
         if is_commit {
             let network = &reload.config.network;
-            self.swarm
-                .behaviour_mut()
+            let behaviour = self.swarm.behaviour_mut();
+            behaviour
                 .gate
                 .set_limits(gate::ConnectionLimits::from(network));
-            self.table.set_liveness(network.liveness_deadline());
+            behaviour.ping = pinging(network);
+            self.table.set_liveness(Liveness::from(network));
             self.setup_timeout
                 .set(reload.config.peers.connection_timeout);
         }

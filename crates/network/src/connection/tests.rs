@@ -5,7 +5,12 @@ use btcfed_core::rng::SeededRng;
 
 use super::*;
 
-const LIVENESS: Duration = Duration::from_secs(60);
+/// Gone after 60 seconds.
+const LIVENESS: Liveness = Liveness {
+    interval: Duration::from_secs(15),
+    timeout: Duration::from_secs(15),
+    failures: 3,
+};
 
 fn at(seconds: u64) -> MonotonicTime {
     MonotonicTime::from_origin(Duration::from_secs(seconds))
@@ -190,18 +195,40 @@ fn each_connection_of_a_peer_has_its_own_deadline() {
 }
 
 #[test]
-fn a_new_deadline_holds_at_once_and_a_pause_of_our_own_is_forgiven() {
+fn a_pause_of_our_own_is_forgiven_but_nothing_lives_in_the_future() {
     let (local, peer) = pair();
     let mut table = table(local);
     table.established(1, peer, Direction::Outbound, at(0));
-    table.set_liveness(Duration::from_secs(5));
-    assert_eq!(table.next_check(), Some(at(5)));
     table.forgive(Duration::from_secs(100), at(101));
-    assert_eq!(due(&mut table, at(104)), []);
-    assert_eq!(due(&mut table, at(105)), [(1, Closing::Silent)]);
+    assert_eq!(due(&mut table, at(159)), []);
+    assert_eq!(due(&mut table, at(160)), [(1, Closing::Silent)]);
     table.established(2, peer, Direction::Outbound, at(200));
     table.forgive(Duration::MAX, at(201));
-    assert_eq!(table.next_check(), Some(at(206)), "never into the future");
+    assert_eq!(table.next_check(), Some(at(261)));
+}
+
+#[test]
+fn new_rules_hold_for_new_connections_and_only_the_missed_pings_for_old_ones() {
+    let (local, peer) = pair();
+    let mut table = table(local);
+    table.established(1, peer, Direction::Outbound, at(0));
+    // Connection 1 is still pinged every 15 seconds: a deadline of 4 would kill it.
+    let second = Duration::from_secs(1);
+    table.set_liveness(Liveness {
+        interval: second,
+        timeout: second,
+        failures: 3,
+    });
+    assert_eq!(table.next_check(), Some(at(60)));
+    let other = SecretKey::from_seed([3; 32]).public();
+    table.established(2, other, Direction::Inbound, at(10));
+    assert_eq!(due(&mut table, at(14)), [(2, Closing::Silent)]);
+    table.set_liveness(Liveness {
+        interval: second,
+        timeout: second,
+        failures: 1,
+    });
+    assert_eq!(due(&mut table, at(30)), [(1, Closing::Silent)]);
 }
 
 #[test]

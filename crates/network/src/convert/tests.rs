@@ -108,7 +108,7 @@ proptest! {
         prop_assert_eq!(id.to_string().parse(), Ok(ours.peer_id()));
         prop_assert_eq!(ours.peer_id().to_string().parse::<PeerId>().unwrap(), id);
         prop_assert_eq!(theirs.encode_protobuf(), ours.to_protobuf());
-        prop_assert_eq!(PublicKey::try_decode_protobuf(&ours.to_protobuf()).unwrap(), theirs.clone());
+        prop_assert_eq!(&PublicKey::try_decode_protobuf(&ours.to_protobuf()).unwrap(), &theirs);
         prop_assert!(theirs.verify(&message, &secret.sign(&message)));
         let signature: [u8; 64] = pair.sign(&message).unwrap().try_into().unwrap();
         prop_assert!(btcfed_core::identity::verify(&ours, &message, &signature));

@@ -9,7 +9,12 @@ use tokio::time::sleep;
 
 use crate::support::{DEADLINE, Node, key};
 
-const REQUESTS: u32 = 3 * NETWORK_EVENT_QUEUE as u32;
+const REQUESTS: u32 = 768;
+
+const _: () = assert!(
+    768 > 2 * NETWORK_EVENT_QUEUE,
+    "more than fits into the queue"
+);
 
 /// Asks Bob 768 times, numbered, and tells the numbers of the answers.
 async fn ask_in_a_row(mut alice: Node) -> Vec<u32> {

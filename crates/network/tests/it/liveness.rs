@@ -4,12 +4,12 @@ use std::net::TcpStream;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use btcfed_core::Network as _;
 use btcfed_core::NodeConfig;
-use btcfed_core::network::{DisconnectReason, NetworkCommand};
+use btcfed_core::network::{DisconnectReason, NetworkCommand, NetworkEvent};
+use btcfed_core::{Network as _, Reconfigure as _};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{Node, eventually, key};
+use crate::support::{Node, config, eventually, key};
 
 /// Pings every 50 ms, gone after 200 ms of silence.
 fn impatient(config: &mut NodeConfig) {
@@ -159,4 +159,32 @@ async fn time_during_which_nobody_listened_is_not_held_against_the_peers() {
     let lost = timeout(Duration::from_secs(1), alice.disconnected(key(2))).await;
     assert!(lost.is_err(), "{lost:?}");
     alice.converse(&mut bob).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shorter_pings_by_reload_hold_for_new_connections_and_kill_no_old_one() {
+    let (mut alice, mut bob, mut carol) = (
+        Node::spawn(1).await,
+        Node::spawn(2).await,
+        Node::spawn(3).await,
+    );
+    alice.connect(&mut bob).await;
+    let mut config = config();
+    impatient(&mut config);
+    alice.handle.prepare(&config).await.unwrap().commit();
+    // Bob is pinged every 15 seconds as before, and the new deadline is a fifth of a second.
+    let lost = timeout(Duration::from_secs(1), alice.disconnected(bob.key)).await;
+    assert!(lost.is_err(), "{lost:?}");
+    alice.connect(&mut carol).await;
+    let mut pings = 0;
+    while pings < 3 {
+        alice
+            .until("ping", |event| match event {
+                NetworkEvent::Ping { peer, .. } if peer == carol.key => Some(()),
+                NetworkEvent::Disconnected { .. } => panic!("disconnected"),
+                _ => None,
+            })
+            .await;
+        pings += 1;
+    }
 }

@@ -1,5 +1,7 @@
 //! The network over real loopback TCP. One binary, so that libp2p is linked once.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod backpressure;
 mod connecting;
 mod hostile;

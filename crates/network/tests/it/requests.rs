@@ -189,5 +189,5 @@ async fn ask_and_answer(mut node: Node, peer: btcfed_core::PeerKey) {
         }
     }
     // The last answers are still on their way.
-    std::mem::forget(echo(node));
+    echo(node);
 }
