@@ -1,0 +1,67 @@
+//! The command line: reads arguments, runs one command, prints its answer.
+
+mod args;
+mod config;
+mod context;
+mod daemon;
+mod devnet;
+mod devnet_table;
+mod id;
+mod init;
+mod output;
+mod peers;
+mod run;
+mod status;
+mod wait;
+
+use clap::Parser;
+
+use crate::cli::args::{Cli, Command};
+use crate::cli::output::Output;
+use crate::exit::{CliError, Exit};
+
+/// Runs the command the process was called with.
+#[must_use]
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let output = Output::new(cli.global.json, cli.global.quiet);
+    match dispatch(cli, &output) {
+        Ok(exit) => exit,
+        Err(error) => {
+            output.error(&error);
+            error.exit
+        }
+    }
+}
+
+/// Prints what clap has to say: help and version are results, everything else is talk.
+fn usage(error: &clap::Error) -> Exit {
+    if let Err(error) = error.print() {
+        tracing::debug!(%error, "help not printed");
+    }
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Ok
+    }
+}
+
+fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
+    let global = cli.global;
+    match cli.command {
+        Command::Config { command } => config::run(&global, &command, output),
+        Command::Devnet(options) => devnet::run(&global, &options, output),
+        Command::Health(options) => status::health(&global, &options, output),
+        Command::Id => id::run(&global, output),
+        Command::Init(options) => init::run(&global, &options, output),
+        Command::Peers { command } => peers::run(&global, command, output),
+        Command::Reload => daemon::reload(&global, output),
+        Command::Run(options) => run::run(&global, &options, output),
+        Command::Status => status::status(&global, output),
+        Command::Stop => daemon::stop(&global, output),
+        Command::Wait(options) => wait::run(&global, &options, output),
+    }
+}

@@ -1,0 +1,274 @@
+//! Every command and option, with help that teaches.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 done   1 failed or unhealthy   2 wrong usage   65 bad data
+  69 daemon not reachable, or address in use   70 internal error
+  73 cannot create a file   74 I/O error   75 busy, try again
+  77 not permitted   78 bad configuration";
+
+const CONFIG_HELP: &str = "The configuration file. Otherwise the first of: $BTCFED_CONFIG, ./conf.yaml, \
+$XDG_CONFIG_HOME/btcfed/conf.yaml, /etc/btcfed/conf.yaml; without any, the defaults hold";
+
+/// Finds, remembers and verifies the members of a federation.
+#[derive(Debug, Parser)]
+#[command(name = "btcfed", version, about, after_help = EXIT_CODES, propagate_version = true)]
+#[command(arg_required_else_help = true, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Global {
+    /// The configuration file
+    #[arg(short, long, global = true, value_name = "FILE", help = CONFIG_HELP)]
+    pub(super) config: Option<PathBuf>,
+
+    /// Where node.key, peers.yaml, node.lock and btcfed.sock live. Otherwise $STATE_DIRECTORY, else the folder of the
+    /// configuration file, else the current one
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
+
+    /// The daemon's admin socket, instead of `admin.socket` of the configuration
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+
+    /// Print one JSON document with a versioned "schema" key, instead of text
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    /// Colours in the log
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: Color,
+
+    /// More talk: for `run`, log at debug level
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(super) verbose: bool,
+
+    /// Less talk: no hints and warnings; for `run`, log warnings only
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+
+    /// How long to wait for the daemon, or for the condition of `wait` and `devnet`
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) timeout: Option<Duration>,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Look at and check the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Run a whole federation on this machine and watch its members discover each other
+    ///
+    /// Real nodes, real TCP on 127.0.0.1, real files in a temporary directory. Every node knows only the first one when
+    /// it starts. Ends when all know all.
+    ///
+    /// Example: btcfed devnet --nodes 20
+    #[command(verbatim_doc_comment)]
+    Devnet(DevnetOptions),
+    /// Tell whether the daemon is healthy: exit 0 or 1, for container probes
+    ///
+    /// Example: btcfed health --ready --min-peers 3
+    #[command(verbatim_doc_comment)]
+    Health(HealthOptions),
+    /// Show this node's identity (never its secret)
+    Id,
+    /// Write a commented conf.yaml and generate the node's key
+    ///
+    /// Example: btcfed init --dir /srv/btcfed --name alice
+    #[command(verbatim_doc_comment)]
+    Init(InitOptions),
+    /// Look at and change the known peers; works with the daemon stopped, too
+    Peers {
+        #[command(subcommand)]
+        command: PeersCommand,
+    },
+    /// Let the daemon read conf.yaml and peers.yaml again, and show what changed
+    ///
+    /// The reload is a transaction: either everything takes effect or nothing does.
+    #[command(verbatim_doc_comment)]
+    Reload,
+    /// Run the node until SIGTERM or SIGINT; SIGHUP reloads
+    ///
+    /// The first run needs nothing: it generates node.key, listens on port 9000, and creates peers.yaml when there is
+    /// something to remember.
+    ///
+    /// Example: btcfed run --listen /ip4/0.0.0.0/tcp/9000 --bootstrap /dns4/node1.example.com/tcp/9000
+    #[command(verbatim_doc_comment)]
+    Run(RunOptions),
+    /// Show how the daemon does
+    Status,
+    /// Stop the daemon gracefully
+    Stop,
+    /// Wait until the daemon is connected to a number of peers: exit 0, or 1 when the time is up
+    ///
+    /// Example: btcfed wait --peers 3 --timeout 30s
+    #[command(verbatim_doc_comment)]
+    Wait(WaitOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Check the configuration and list everything that is wrong with it: exit 0 or 78
+    Check,
+    /// Print a commented conf.yaml with the defaults
+    Default,
+    /// Print every value in force and where it comes from; never a secret
+    Dump {
+        /// Say for each value whether a flag, the environment, the file or the default set it
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PeersCommand {
+    /// Add a peer: it is the operator's from now on, dialled at once and never given up
+    ///
+    /// Examples:
+    ///   btcfed peers add /ip4/203.0.113.7/tcp/9000/p2p/12D3KooW...
+    ///   btcfed peers add CAESI...@node1.example.com:9000 --name alice --pin
+    #[command(verbatim_doc_comment)]
+    Add {
+        /// MULTIADDR/p2p/ID, or KEY@HOST:PORT with a public key or a peer id
+        target: String,
+        /// A label for people
+        #[arg(long)]
+        name: Option<String>,
+        /// Reserve a place: exempt from connection limits
+        #[arg(long)]
+        pin: bool,
+    },
+    /// List the known peers
+    List,
+    /// Remove a peer; gossip does not bring it back
+    Remove {
+        /// A peer id, a public key, a name, or the unique beginning of a peer id
+        peer: String,
+    },
+    /// Show everything known of one peer
+    Show {
+        /// A peer id, a public key, a name, or the unique beginning of a peer id
+        peer: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevnetOptions {
+    /// How many nodes
+    #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=200))]
+    pub(super) nodes: u16,
+    /// Keep the temporary directory and say where it is
+    #[arg(long)]
+    pub(super) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HealthOptions {
+    /// Also demand that the node accepts connections and its store is writable
+    #[arg(long)]
+    pub(super) ready: bool,
+    /// Also demand this many connected peers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) min_peers: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitOptions {
+    /// Where to write conf.yaml and node.key
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) dir: PathBuf,
+    /// A label for people
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Only peers with the same federation id are accepted
+    #[arg(long, value_name = "ID")]
+    pub(super) federation: Option<String>,
+    /// Where to listen; may be repeated
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(super) listen: Vec<String>,
+    /// Whom to ask first; may be repeated
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(super) bootstrap: Vec<String>,
+    /// Replace an existing conf.yaml; the key is never replaced
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunOptions {
+    /// Where to listen, instead of `network.addresses`; may be repeated
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(super) listen: Vec<String>,
+    /// Whom to ask first, instead of `peers.bootstrap`; may be repeated
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(super) bootstrap: Vec<String>,
+    /// A label for people, instead of `node.name`
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// How much to log, instead of `logging.level`: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) log_level: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WaitOptions {
+    /// How many connected peers to wait for
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) peers: usize,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    btcfed_config::parse_duration(text)
+        .map_err(|error| format!("{error}: write a duration such as 500ms, 30s or 1m30s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_has_help() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            assert!(sub.get_about().is_some(), "{}", sub.get_name());
+        }
+    }
+
+    #[test]
+    fn global_options_may_stand_after_the_command() {
+        let cli = Cli::try_parse_from(["btcfed", "peers", "list", "--json", "--timeout", "1m30s"])
+            .unwrap();
+        assert!(cli.global.json);
+        assert_eq!(cli.global.timeout, Some(Duration::from_secs(90)));
+        assert!(
+            Cli::try_parse_from(["btcfed", "wait", "--timeout", "30"]).is_err(),
+            "a unit is needed"
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! What most commands need first: the configuration, the identity, the daemon, or the peers file without it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use btcfed_config::{
+    Environment, FileSource, FlagValue, KeyError, KeySource, LoadedConfig, Location, Overrides,
+    is_there, load_key, load_or_generate_key,
+};
+use btcfed_core::config::ConfigProblem;
+use btcfed_core::identity::SecretKey;
+use btcfed_peer_store::FilePeerStore;
+
+use crate::admin::client::Client;
+use crate::cli::args::Global;
+use crate::exit::{CliError, Exit};
+use crate::wire;
+
+/// How long a command waits for the daemon unless `--timeout` says otherwise.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A configuration that was found and checked.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) source: FileSource,
+    pub(super) state_dir: PathBuf,
+    pub(super) full: LoadedConfig,
+}
+
+/// Finds and loads the configuration.
+pub(super) fn load(global: &Global) -> Result<Loaded, CliError> {
+    load_with(global, Vec::new())
+}
+
+/// The same with values given as flags.
+pub(super) fn load_with(global: &Global, flags: Vec<FlagValue>) -> Result<Loaded, CliError> {
+    let source = source(global, flags);
+    let full = source.1.load_full()?;
+    Ok(Loaded {
+        state_dir: source.0,
+        source: source.1,
+        full,
+    })
+}
+
+/// The state directory, and where the configuration is read from.
+pub(super) fn source(global: &Global, flags: Vec<FlagValue>) -> (PathBuf, FileSource) {
+    let env = Environment::of_process();
+    let location = Location::search(global.config.as_deref(), &env, is_there);
+    let state_dir = location.state_dir(global.state_dir.as_deref(), &env);
+    (
+        state_dir.clone(),
+        FileSource::new(location, state_dir, Overrides { env, flags }),
+    )
+}
+
+impl Loaded {
+    /// The identity, if there is one already.
+    pub(super) fn existing_key(&self) -> Result<SecretKey, CliError> {
+        match &self.full.key {
+            KeySource::Inline(secret) => Ok(secret.clone()),
+            KeySource::File(path) if !is_there(path) => {
+                Err(
+                    CliError::new(Exit::Failed, "config", "this node has no identity yet")
+                        .file(path.display())
+                        .hint("`btcfed init` or the first `btcfed run` generates it"),
+                )
+            }
+            KeySource::File(path) => load_key(path).map(|loaded| loaded.key).map_err(key_error),
+            _ => Err(CliError::new(
+                Exit::Internal,
+                "fatal",
+                "unknown kind of key",
+            )),
+        }
+    }
+
+    /// The identity, generated now if there is none. Also says whether it was generated, and what to look at.
+    pub(super) fn key_or_new(&self) -> Result<(SecretKey, bool, Option<ConfigProblem>), CliError> {
+        match &self.full.key {
+            KeySource::File(path) => {
+                let loaded = load_or_generate_key(path).map_err(key_error)?;
+                Ok((loaded.key, loaded.generated, loaded.warning))
+            }
+            _ => Ok((self.existing_key()?, false, None)),
+        }
+    }
+
+    /// Opens the peers file for one command, the daemon being stopped.
+    pub(super) fn open_store(&self) -> Result<FilePeerStore, CliError> {
+        let config = &self.full.config;
+        Ok(wire::open_store_once(
+            &config.peers.file,
+            config.storage.lock_timeout,
+        )?)
+    }
+}
+
+/// Connects to the daemon.
+pub(super) fn connect(global: &Global) -> Result<Client, CliError> {
+    let timeout = global.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    match &global.socket {
+        Some(path) => Client::connect(path, timeout),
+        None => Client::connect(&socket_path(global)?, timeout),
+    }
+}
+
+/// Where the daemon's socket is, by the configuration or the environment.
+fn socket_path(global: &Global) -> Result<PathBuf, CliError> {
+    match Environment::of_process().get("BTCFED_SOCKET") {
+        Some(path) => Ok(Path::new(path).to_owned()),
+        None => Ok(load(global)?.full.config.admin.socket),
+    }
+}
+
+/// Why there is no key, with the exit code that fits.
+pub(super) fn key_error(error: KeyError) -> CliError {
+    let exit = match &error {
+        KeyError::Create { .. } => Exit::CannotCreate,
+        KeyError::Invalid { .. } => Exit::Config,
+        KeyError::Permission { .. } => Exit::Permission,
+        KeyError::Read { .. } => Exit::Io,
+        _ => Exit::Failed,
+    };
+    CliError::new(exit, error.kind().as_str(), error.to_string())
+}

@@ -1,0 +1,65 @@
+//! Results to standard output, talk to standard error.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use crate::exit::CliError;
+use crate::view::with_schema;
+
+/// Where answers go, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    json: bool,
+    quiet: bool,
+}
+
+impl Output {
+    pub(super) const fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// True when programs read the answer.
+    pub(super) const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// The answer of a command: the document, or the text made from it.
+    pub(super) fn result(self, document: &Value, text: impl FnOnce(&Value) -> String) {
+        let answer = if self.json {
+            format!("{document:#}")
+        } else {
+            text(document)
+        };
+        self.line(&answer);
+    }
+
+    /// One line of result.
+    pub(super) fn line(self, text: &str) {
+        write_line(&mut io::stdout().lock(), text);
+    }
+
+    /// Something worth saying beside the result.
+    pub(super) fn talk(self, text: &str) {
+        if !self.quiet {
+            write_line(&mut io::stderr().lock(), text);
+        }
+    }
+
+    /// Why a command failed. Programs find it on standard output as well.
+    pub(super) fn error(self, error: &CliError) {
+        if self.json {
+            let document = with_schema("error", json!({ "error": error.to_json() }));
+            self.line(&format!("{document:#}"));
+        }
+        write_line(&mut io::stderr().lock(), &format!("btcfed: {error}"));
+    }
+}
+
+/// Writes a line. A reader that has gone away wants no more of it, so a failure is no failure.
+fn write_line(to: &mut impl Write, text: &str) {
+    let written = writeln!(to, "{text}").and_then(|()| to.flush());
+    if let Err(error) = written {
+        tracing::debug!(%error, "output not written");
+    }
+}

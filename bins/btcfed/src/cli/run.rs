@@ -1,0 +1,296 @@
+//! `run`: the daemon.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use btcfed_config::FlagValue;
+use btcfed_core::config::{ConfigError, ConfigSource, LoggingConfig, NodeConfig};
+use btcfed_core::key::PeerKey;
+use btcfed_core::network::NetworkError;
+use btcfed_node_orchestrator::{NodeError, NodeHandle, NodeStatus, TokioClock};
+use serde_json::json;
+
+use crate::admin::server::AdminSocket;
+use crate::cli::args::{Color, Global, RunOptions};
+use crate::cli::context::{self, Loaded};
+use crate::cli::output::Output;
+use crate::exit::{CliError, Exit};
+use crate::lock::NodeLock;
+use crate::logging::Logging;
+use crate::signals::Signals;
+use crate::view::{self, with_schema};
+use crate::wire::{BuildError, Node};
+
+pub(super) fn run(
+    global: &Global,
+    options: &RunOptions,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let started = Instant::now();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            CliError::new(
+                Exit::Internal,
+                "fatal",
+                format!("cannot start the runtime: {error}"),
+            )
+        })?;
+    let result = runtime.block_on(serve(global, options, output, started));
+    // Blocking work that hangs (a dead disk) must not keep a stopped node alive.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(
+    global: &Global,
+    options: &RunOptions,
+    output: &Output,
+    started: Instant,
+) -> Result<Exit, CliError> {
+    let signals = Signals::listen().map_err(|error| {
+        CliError::new(
+            Exit::Internal,
+            "fatal",
+            format!("cannot listen to signals: {error}"),
+        )
+    })?;
+    let loaded = context::load_with(global, flags(global, options))?;
+    let logging = start_logging(global, loaded.full.config.logging)?;
+    for warning in &loaded.full.warnings {
+        tracing::warn!("{warning}");
+    }
+    create_dir(&loaded.state_dir)?;
+    let mut lock = NodeLock::open(&loaded.state_dir)?;
+    let _held_for_life = lock.acquire()?;
+
+    let (secret, generated, warning) = loaded.key_or_new()?;
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    if generated {
+        tracing::info!(peer_id = %secret.peer_id(), "generated a new identity");
+    }
+    let Loaded { source, full, .. } = loaded;
+    let admin = full.config.admin.clone();
+    let identity = secret.public();
+    let node = Node::builder(full.config, secret)
+        .config_source(Arc::new(LiveConfig { source, identity }))
+        .component(Arc::new(logging))
+        .build()
+        .await
+        .map_err(build_error)?;
+    let socket = AdminSocket::bind(&admin.socket, admin.mode)?;
+    let handle = node.handle();
+    let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
+    let signal_task = tokio::spawn(signals.serve(handle.clone()));
+    let announce = tokio::spawn(announce_ready(handle, *output, started));
+
+    let ended = tokio::select! {
+        ended = node.run() => Some(ended),
+        // The signal task ends only when a second signal asks to stop at once.
+        _ = signal_task => None,
+    };
+    announce.abort();
+    admin_task.abort();
+    // Aborting drops the socket, which removes its file; wait so that it is gone before the lock is.
+    drop(admin_task.await);
+    match ended {
+        Some(Ok(())) => {
+            tracing::info!("stopped; state saved");
+            Ok(Exit::Ok)
+        }
+        Some(Err(error)) => Err(node_error(&error)),
+        None => Err(CliError::new(
+            Exit::Failed,
+            "transient",
+            "forced to stop by a second signal; the last changes may not be saved",
+        )),
+    }
+}
+
+/// The configuration file of a running node. The identity never changes while it runs.
+#[derive(Debug)]
+struct LiveConfig {
+    source: btcfed_config::FileSource,
+    identity: PeerKey,
+}
+
+impl ConfigSource for LiveConfig {
+    fn load(&self) -> Result<NodeConfig, ConfigError> {
+        let full = self.source.load_full()?;
+        if let Some(change) = full.identity_change(self.identity) {
+            tracing::warn!(key = change.key, running = %change.old, configured = %change.new, "the identity stays until the next start");
+        }
+        Ok(full.config)
+    }
+}
+
+fn flags(global: &Global, options: &RunOptions) -> Vec<FlagValue> {
+    let mut flags = Vec::new();
+    let mut set =
+        |flag: &str, key: &str, value: String| flags.push(FlagValue::new(flag, key, value));
+    if global.verbose {
+        set("--verbose", "logging.level", "debug".to_owned());
+    }
+    if global.quiet {
+        set("--quiet", "logging.level", "warn".to_owned());
+    }
+    if let Some(level) = &options.log_level {
+        set("--log-level", "logging.level", level.clone());
+    }
+    if let Some(name) = &options.name {
+        set("--name", "node.name", name.clone());
+    }
+    if !options.listen.is_empty() {
+        set("--listen", "network.addresses", options.listen.join(","));
+    }
+    if !options.bootstrap.is_empty() {
+        set(
+            "--bootstrap",
+            "peers.bootstrap",
+            options.bootstrap.join(","),
+        );
+    }
+    flags
+}
+
+fn start_logging(global: &Global, config: LoggingConfig) -> Result<Logging, CliError> {
+    let colour = match global.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            std::io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        }
+    };
+    Logging::start(config, colour)
+        .map_err(|error| CliError::new(Exit::Internal, "fatal", error.to_string()))
+}
+
+fn create_dir(dir: &Path) -> Result<(), CliError> {
+    std::fs::create_dir_all(dir).map_err(|error| {
+        let permission = error.kind() == std::io::ErrorKind::PermissionDenied;
+        let exit = if permission {
+            Exit::Permission
+        } else {
+            Exit::CannotCreate
+        };
+        CliError::new(
+            exit,
+            "fatal",
+            format!("cannot create the state directory: {error}"),
+        )
+        .file(dir.display())
+        .hint("name another one with --state-dir")
+    })
+}
+
+/// Prints the one line that says that the node is up.
+async fn announce_ready(handle: NodeHandle, output: Output, started: Instant) {
+    let Ok(status) = handle.status().await else {
+        return;
+    };
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let document = ready(&status, millis);
+    if output.is_json() {
+        output.line(&document.to_string());
+    } else {
+        let listen: Vec<String> = status.listen.iter().map(ToString::to_string).collect();
+        let place = if listen.is_empty() {
+            "nowhere".to_owned()
+        } else {
+            listen.join(" ")
+        };
+        output.line(&format!(
+            "ready in {millis} ms; id {}; listening on {place}; {} peers known",
+            status.peer_id, status.known
+        ));
+    }
+}
+
+fn ready(status: &NodeStatus, millis: u64) -> serde_json::Value {
+    with_schema(
+        "run",
+        json!({
+            "event": "ready",
+            "version": view::VERSION,
+            "peer_id": status.peer_id.to_string(),
+            "public_key": status.peer_id.key().to_string(),
+            "listen": status.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "peers": { "known": status.known },
+            "ready_ms": millis,
+        }),
+    )
+}
+
+fn build_error(error: BuildError) -> CliError {
+    match error {
+        BuildError::Network(NetworkError::AddressInUse { .. }) => {
+            let mut shown = CliError::new(Exit::Unavailable, "config", error.to_string())
+                .hint("another program (or another node) listens there: stop it, or change network.addresses or --listen");
+            shown.key = Some("network.addresses".to_owned());
+            shown
+        }
+        BuildError::Network(NetworkError::Listen { .. }) => {
+            let mut shown = CliError::new(Exit::Config, "config", error.to_string())
+                .hint("listen on an address of this machine that you may use, or on /ip4/0.0.0.0/tcp/PORT");
+            shown.key = Some("network.addresses".to_owned());
+            shown
+        }
+        BuildError::Store(error) => error.into(),
+        other => CliError::new(Exit::Internal, "fatal", other.to_string()),
+    }
+}
+
+fn node_error(error: &NodeError) -> CliError {
+    match error {
+        NodeError::TaskEnded(_) => CliError::new(Exit::Internal, "fatal", error.to_string())
+            .hint("this is a bug: report it with the log; the state was saved"),
+        _ => CliError::new(Exit::Io, "transient", error.to_string())
+            .hint("the peers file is the last version that could be written"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_become_configuration_values_and_lists_are_joined() {
+        let global = Global {
+            config: None,
+            state_dir: None,
+            socket: None,
+            json: false,
+            color: Color::Auto,
+            verbose: true,
+            quiet: false,
+            timeout: None,
+        };
+        let options = RunOptions {
+            listen: vec!["/ip4/127.0.0.1/tcp/1".into(), "/ip4/127.0.0.1/tcp/2".into()],
+            bootstrap: Vec::new(),
+            name: Some("alice".into()),
+            log_level: None,
+        };
+        let flags: Vec<_> = flags(&global, &options)
+            .into_iter()
+            .map(|flag| (flag.key, flag.value))
+            .collect();
+        assert_eq!(
+            flags,
+            [
+                ("logging.level".to_owned(), "debug".to_owned()),
+                ("node.name".to_owned(), "alice".to_owned()),
+                (
+                    "network.addresses".to_owned(),
+                    "/ip4/127.0.0.1/tcp/1,/ip4/127.0.0.1/tcp/2".to_owned()
+                ),
+            ]
+        );
+    }
+}

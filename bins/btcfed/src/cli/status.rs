@@ -1,0 +1,162 @@
+//! `status` and `health`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cli::args::{Global, HealthOptions};
+use crate::cli::context;
+use crate::cli::output::Output;
+use crate::exit::{CliError, Exit};
+use crate::view::with_schema;
+
+pub(super) fn status(global: &Global, output: &Output) -> Result<Exit, CliError> {
+    let status = context::connect(global)?.call("status", json!({}))?;
+    output.result(&status, status_text);
+    Ok(Exit::Ok)
+}
+
+fn status_text(status: &Value) -> String {
+    let text = |path: &str| {
+        status
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or("?")
+            .to_owned()
+    };
+    let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let listen: Vec<&str> = status["listen"]
+        .as_array()
+        .map(|all| all.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let uptime = btcfed_core::config::format_duration(Duration::from_secs(number("/uptime_s")));
+    let store = match status.pointer("/store/reason").and_then(Value::as_str) {
+        Some(reason) => format!("degraded: {reason}"),
+        None => format!("ok, generation {}", number("/store/generation")),
+    };
+    [
+        format!(
+            "btcfed {} is {}, up {uptime}",
+            text("/version"),
+            text("/state")
+        ),
+        format!("id         {}", text("/peer_id")),
+        format!(
+            "listening  {}",
+            if listen.is_empty() {
+                "nowhere".to_owned()
+            } else {
+                listen.join("\n           ")
+            }
+        ),
+        format!(
+            "peers      {} connected of {} known, {} banned",
+            number("/peers/connected"),
+            number("/peers/known"),
+            number("/peers/banned")
+        ),
+        format!("config     revision {}", number("/config/revision")),
+        format!("store      {store}"),
+        format!(
+            "exchange   {} records offered, {} added; {} B in, {} B out",
+            number("/discovery/records_offered"),
+            number("/discovery/records_accepted"),
+            number("/traffic/bytes_in"),
+            number("/traffic/bytes_out")
+        ),
+    ]
+    .join("\n")
+}
+
+pub(super) fn health(
+    global: &Global,
+    options: &HealthOptions,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let verdict =
+        match context::connect(global).and_then(|mut client| client.call("status", json!({}))) {
+            Ok(status) => reasons_against(&status, options),
+            Err(error) if error.exit == Exit::Config => return Err(error),
+            Err(error) => vec![error.message],
+        };
+    let healthy = verdict.is_empty();
+    let document = with_schema("health", json!({ "healthy": healthy, "reasons": verdict }));
+    output.result(&document, |_| {
+        if healthy {
+            "healthy".to_owned()
+        } else {
+            format!("unhealthy: {}", verdict.join("; "))
+        }
+    });
+    Ok(if healthy { Exit::Ok } else { Exit::Failed })
+}
+
+/// Why a node is not healthy enough.
+fn reasons_against(status: &Value, options: &HealthOptions) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if status["state"] == "stopping" {
+        reasons.push("the node is stopping".to_owned());
+    }
+    if options.ready {
+        if status["listen"].as_array().is_none_or(Vec::is_empty) {
+            reasons.push("the node listens nowhere".to_owned());
+        }
+        if let Some(reason) = status.pointer("/store/reason").and_then(Value::as_str) {
+            reasons.push(format!("the store is degraded: {reason}"));
+        }
+    }
+    let connected = status
+        .pointer("/peers/connected")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
+    if usize::try_from(connected).is_ok_and(|connected| connected < options.min_peers) {
+        reasons.push(format!(
+            "{connected} of {} peers connected",
+            options.min_peers
+        ));
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_names_every_reason_and_none_when_all_is_well() {
+        let good = json!({ "state": "running", "listen": ["/ip4/127.0.0.1/tcp/1"], "store": {}, "peers": {"connected": 3} });
+        assert!(
+            reasons_against(
+                &good,
+                &HealthOptions {
+                    ready: true,
+                    min_peers: 3
+                }
+            )
+            .is_empty()
+        );
+        let bad = json!({ "state": "stopping", "listen": [], "store": {"reason": "no space"}, "peers": {"connected": 2} });
+        assert_eq!(
+            reasons_against(
+                &bad,
+                &HealthOptions {
+                    ready: true,
+                    min_peers: 3
+                }
+            )
+            .len(),
+            4
+        );
+        assert_eq!(
+            reasons_against(
+                &bad,
+                &HealthOptions {
+                    ready: false,
+                    min_peers: 0
+                }
+            )
+            .len(),
+            1
+        );
+    }
+}

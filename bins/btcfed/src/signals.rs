@@ -1,0 +1,69 @@
+//! Signals become calls on the node: SIGHUP reloads, SIGTERM and SIGINT stop, a second one forces.
+
+use std::io;
+
+use btcfed_node_orchestrator::NodeHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals a daemon listens to. From the moment this exists, none of them kills the process.
+#[derive(Debug)]
+pub struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+impl Signals {
+    /// Starts listening.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next signal. Signals of one kind that arrive together count once. Cancellation safe.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    /// Serves a node until the second request to stop.
+    pub async fn serve(mut self, node: NodeHandle) {
+        let mut stopping = false;
+        loop {
+            match self.next().await {
+                Asked::Stop if stopping => return,
+                Asked::Stop => {
+                    tracing::info!("asked to stop by a signal; a second one forces");
+                    stopping = true;
+                    node.shutdown().await;
+                }
+                Asked::Reload if stopping => tracing::info!("stopping; not reloading"),
+                Asked::Reload => {
+                    tracing::info!("asked to reload by a signal");
+                    let node = node.clone();
+                    // The node logs the outcome; a signal has nobody to answer to.
+                    tokio::spawn(async move { drop(node.reload().await) });
+                }
+            }
+        }
+    }
+}

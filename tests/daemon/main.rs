@@ -1,0 +1,16 @@
+//! The real program: files, signals, exit codes, the admin socket.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on may panic"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_input;
+mod commands;
+mod federation;
+mod lifecycle;
+mod reload;
