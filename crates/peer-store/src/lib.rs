@@ -1,1 +1,75 @@
-//! placeholder
+//! A peers file that people edit and that cannot be lost.
+//!
+//! ```
+//! use btcfed_core::{AddressSource, PeerPatch, PeerRecord, PeerSource, SecretKey};
+//! use btcfed_peer_store::{FilePeerStore, StoreOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let directory = tempfile::tempdir()?;
+//! let path = directory.path().join("peers.yaml");
+//! std::fs::write(&path, "# my peers\npeers: []\n")?;
+//!
+//! let store = FilePeerStore::open(StoreOptions::new(&path))?;
+//! let mut alice = PeerRecord::new(SecretKey::from_seed([7; 32]).public(), PeerSource::Operator);
+//! alice.add_address("/dns4/node1.example.com/tcp/9000".parse()?, AddressSource::Operator);
+//! let applied = store.apply(&PeerPatch::create(alice))?;
+//! assert!(applied.durable, "on disk, fsynced, before apply returned");
+//!
+//! let text = std::fs::read_to_string(&path)?;
+//! assert!(text.starts_with("# my peers\n") && text.contains("- /dns4/node1.example.com/tcp/9000\n"));
+//! store.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`FilePeerStore`] keeps a [`PeerSet`](btcfed_core::PeerSet) in memory and in one YAML file, `peers.yaml`. It works
+//! without an executor and without a network; [`PeerStore`](btcfed_core::PeerStore) is implemented for async code.
+//!
+//! # Guarantees
+//! 1. **Old or new.** A crash at any step leaves the complete old or the complete new file.
+//! 2. **Durable means durable.** `durable: true` is answered after the file and its directory are synced.
+//! 3. **Memory first.** A sick disk never stops the store: memory serves, one event says so, saving is tried again.
+//! 4. **Your text stays yours.** Comments, order, indentation, unknown fields and spellings of entries that did not change
+//!    survive any number of saves, byte for byte; in an entry that did change, only the lines concerned change.
+//! 5. **One bad entry is one bad entry.** It is skipped, reported with its line, and stays in the file.
+//! 6. **Nothing is overwritten unseen.** Edits are merged before every save, and damaged bytes are kept in a file of
+//!    their own before anything is written.
+//! 7. **Any bytes are a valid file.** No content of the file makes opening fail, panic or take more than linear time.
+//!
+//! The file format is described in `docs/FILES.md`. Local file systems only: locks of network file systems promise less.
+//!
+//! # What it does not know
+//! Where peers come from, whether they can be reached, and what a network is.
+
+mod amend;
+mod clock;
+mod disk;
+mod document;
+mod entry;
+mod file;
+mod guard;
+mod lock;
+mod merge;
+mod options;
+mod render;
+mod replace;
+mod rows;
+mod scalar;
+mod scan;
+mod shared;
+mod spell;
+mod split;
+mod store;
+mod watch;
+mod worker;
+
+pub use clock::SystemClock;
+pub use disk::{Disk, FileInfo, OsDisk, PendingFile};
+pub use document::FORMAT_VERSION;
+pub use guard::{MAX_ENTRY_BYTES, MAX_FLOW_DEPTH, MAX_LINE_BYTES};
+pub use options::StoreOptions;
+pub use replace::MAX_DAMAGED_KEPT;
+pub use shared::MAX_WAITING;
+pub use store::FilePeerStore;
+pub use watch::POLL_INTERVAL;
+pub use worker::PATIENCE;

@@ -1,0 +1,253 @@
+//! The few things a store asks of a disk, behind a port: where faults are injected and other media are plugged in.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What a store asks of a disk. Every method may block; the store calls them on its own thread only.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// What is at `path`, symbolic links followed.
+    ///
+    /// # Errors
+    /// As the operating system says; `NotFound` when there is nothing.
+    fn metadata(&self, path: &Path) -> io::Result<FileInfo>;
+
+    /// The bytes of a regular file. Never waits for a pipe, and reads at most one byte more than `limit`.
+    ///
+    /// # Errors
+    /// As the operating system says; `NotFound` when there is nothing, `InvalidInput` when it is no regular file.
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
+
+    /// Creates a file that must not exist, with the permissions (and, where allowed, the owner) of `like`; before that it
+    /// is readable by nobody else.
+    ///
+    /// # Errors
+    /// As the operating system says. A part of the file may be left.
+    fn write_new(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        like: Option<&FileInfo>,
+    ) -> io::Result<Box<dyn PendingFile>>;
+
+    /// Replaces `to` by `from`, atomically.
+    ///
+    /// # Errors
+    /// As the operating system says. `to` is untouched.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Makes renames and creations in a directory survive a power cut.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Deletes a file.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// The names in a directory.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+
+    /// Where a chain of symbolic links ends, also when nothing is there yet.
+    ///
+    /// # Errors
+    /// The links form a loop or cannot be read.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+}
+
+/// A file that is written and not yet known to be on the medium.
+pub trait PendingFile: fmt::Debug {
+    /// Waits until the bytes are on the medium. Consumes the file: a failed sync says nothing about later ones, so there
+    /// is no second try.
+    ///
+    /// # Errors
+    /// As the operating system says. The content of the file is unknown.
+    fn sync(self: Box<Self>) -> io::Result<()>;
+}
+
+/// What is known about a file without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// True for regular files.
+    pub is_file: bool,
+    /// Length in bytes.
+    pub len: u64,
+    /// When it last changed, where known.
+    pub modified: Option<SystemTime>,
+    /// Distinguishes files that replace each other, where known.
+    pub inode: u64,
+    /// Permission bits, where the system has them.
+    pub mode: Option<u32>,
+    /// User and group, where the system has them.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// Longest chain of symbolic links that is followed, as in Linux.
+const MAX_LINKS: usize = 40;
+
+/// The disks of the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsDisk;
+
+impl Disk for OsDisk {
+    fn metadata(&self, path: &Path) -> io::Result<FileInfo> {
+        fs::metadata(path).map(|metadata| info(&metadata))
+    }
+
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let file = open_at_once(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
+        }
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn write_new(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        like: Option<&FileInfo>,
+    ) -> io::Result<Box<dyn PendingFile>> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        restrict(&mut options, like);
+        let mut file = options.open(path)?;
+        if let Some(like) = like {
+            imitate(&file, like)?;
+        }
+        file.write_all(bytes)?;
+        Ok(Box::new(OsFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        if cfg!(unix) {
+            File::open(path)?.sync_all()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(path)?
+            .map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect()
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut path = path.to_path_buf();
+        for _ in 0..MAX_LINKS {
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_symlink() => {
+                    let target = fs::read_link(&path)?;
+                    path = path.parent().unwrap_or_else(|| Path::new("")).join(target);
+                }
+                Ok(_) => return Ok(path),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "too many levels of symbolic links",
+        ))
+    }
+}
+
+#[derive(Debug)]
+struct OsFile(File);
+
+impl PendingFile for OsFile {
+    fn sync(self: Box<Self>) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+#[cfg(unix)]
+fn info(metadata: &fs::Metadata) -> FileInfo {
+    use std::os::unix::fs::MetadataExt as _;
+    FileInfo {
+        is_file: metadata.is_file(),
+        len: metadata.len(),
+        modified: metadata.modified().ok(),
+        inode: metadata.ino(),
+        mode: Some(metadata.mode() & 0o7777),
+        owner: Some((metadata.uid(), metadata.gid())),
+    }
+}
+
+#[cfg(not(unix))]
+fn info(metadata: &fs::Metadata) -> FileInfo {
+    FileInfo {
+        is_file: metadata.is_file(),
+        len: metadata.len(),
+        modified: metadata.modified().ok(),
+        inode: 0,
+        mode: None,
+        owner: None,
+    }
+}
+
+/// Opens for reading without waiting for the other end of a pipe.
+#[cfg(unix)]
+fn open_at_once(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+#[cfg(not(unix))]
+fn open_at_once(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// A file that will imitate another one starts out closed to everybody else.
+#[cfg(unix)]
+fn restrict(options: &mut OpenOptions, like: Option<&FileInfo>) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    options.mode(if like.is_some() { 0o600 } else { 0o666 });
+}
+
+#[cfg(not(unix))]
+fn restrict(_: &mut OpenOptions, _: Option<&FileInfo>) {}
+
+/// Gives a file the owner and permissions of another one. Only root may give files away; whoever may not keeps the file
+/// and, so that no group gains access, loses the group bits.
+#[cfg(unix)]
+fn imitate(file: &File, like: &FileInfo) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let own = info(&file.metadata()?);
+    let mut mode = like.mode.unwrap_or(0o600);
+    if let Some((user, group)) = like.owner.filter(|owner| Some(*owner) != own.owner) {
+        let chown = |user, group| std::os::unix::fs::fchown(file, user, group);
+        if chown(Some(user), Some(group)).is_err() && chown(None, Some(group)).is_err() {
+            mode &= !0o070;
+        }
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode & 0o777))
+}
+
+#[cfg(not(unix))]
+fn imitate(_: &File, _: &FileInfo) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,673 @@
+//! What memory, the file as it was and the file as it is say together. Pure: no file is touched here.
+//!
+//! Fields that people write follow the file where it changed; what the node knows follows memory. An edit is never
+//! undone, and a deletion by hand is a decision of the operator.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use btcfed_core::PeerSet;
+use btcfed_core::ban::{Ban, BanTarget, Issuer};
+use btcfed_core::key::PeerKey;
+use btcfed_core::peer::{
+    AddressSource, Forgotten, PeerAddress, PeerRecord, PeerSource, PeerStatus,
+};
+use btcfed_core::record::SignedRecord;
+
+use crate::document::Document;
+
+/// What came of a merge.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    /// What is known now.
+    pub(crate) set: PeerSet,
+    /// What the file changed, for the log.
+    pub(crate) adopted: Vec<Adopted>,
+    /// Peers that are neither in the file nor deleted (see [`Document::withheld`]).
+    pub(crate) withheld: BTreeSet<PeerKey>,
+}
+
+/// One difference that was taken over from the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Adopted {
+    /// Whom or what it is about.
+    pub(crate) who: String,
+    /// `peer`, `addresses`, `name`, ...
+    pub(crate) field: &'static str,
+    /// What was known before.
+    pub(crate) old: String,
+    /// What the file says.
+    pub(crate) new: String,
+}
+
+/// Merges what `file` changed against `base` into `memory`.
+pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merged {
+    let before: BTreeMap<PeerKey, &Arc<PeerRecord>> =
+        base.peers().map(|record| (record.key, record)).collect();
+    let mut merge = Merge {
+        adopted: Vec::new(),
+        withheld: BTreeSet::new(),
+    };
+    let mut marks = three_way(
+        base.forgotten(),
+        file.forgotten(),
+        memory.forgotten(),
+        keeps_missing(file),
+    );
+    let mut peers: BTreeMap<PeerKey, Arc<PeerRecord>> = BTreeMap::new();
+    for written in file.peers() {
+        let merged = merge.present(
+            before.get(&written.key).copied(),
+            written,
+            memory.get(&written.key),
+            &mut marks,
+        );
+        peers.extend(merged.map(|record| (record.key, record)));
+    }
+    merge.absent(&before, file, memory, &mut peers, &mut marks);
+    let bans = three_way(
+        base.bans(),
+        file.bans(),
+        memory_bans(memory),
+        keeps_missing(file),
+    );
+    merge.bans(memory, &bans, &mut peers);
+    let marks = marks
+        .into_iter()
+        .filter(|(key, _)| !peers.contains_key(key));
+    let set = PeerSet::from_parts(
+        peers.values().map(|record| (**record).clone()),
+        bans.into_values(),
+        marks,
+    );
+    Merged {
+        set,
+        adopted: merge.adopted,
+        withheld: merge.withheld,
+    }
+}
+
+fn memory_bans(memory: &PeerSet) -> impl Iterator<Item = (&BanTarget, &Ban)> {
+    memory.bans().map(|ban| (&ban.target, ban))
+}
+
+/// True when what is missing from a file need not be deleted: parts of the file cannot be read.
+fn keeps_missing(file: &Document) -> bool {
+    !file.damage.is_empty() || file.bad().any(|(_, refusal)| refusal.key.is_none())
+}
+
+/// Merges a table whose values are replaced as a whole: the file wins where it changed.
+fn three_way<'a, K, V>(
+    base: impl Iterator<Item = (&'a K, &'a V)>,
+    file: impl Iterator<Item = (&'a K, &'a V)>,
+    memory: impl Iterator<Item = (&'a K, &'a V)>,
+    keeps_missing: bool,
+) -> BTreeMap<K, V>
+where
+    K: Ord + Clone + 'a,
+    V: Clone + PartialEq + 'a,
+{
+    let base: BTreeMap<&K, &V> = base.collect();
+    let file: BTreeMap<&K, &V> = file.collect();
+    let mut merged: BTreeMap<K, V> = memory
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    for (key, value) in &file {
+        if base.get(key) != Some(value) {
+            merged.insert((*key).clone(), (*value).clone());
+        }
+    }
+    for (key, value) in base
+        .iter()
+        .filter(|(key, _)| !file.contains_key(*key) && !keeps_missing)
+    {
+        if merged.get(*key) == Some(*value) {
+            merged.remove(*key);
+        }
+    }
+    merged
+}
+
+struct Merge {
+    adopted: Vec<Adopted>,
+    withheld: BTreeSet<PeerKey>,
+}
+
+impl Merge {
+    /// A peer that the file has.
+    fn present(
+        &mut self,
+        before: Option<&Arc<PeerRecord>>,
+        written: &Arc<PeerRecord>,
+        known: Option<&Arc<PeerRecord>>,
+        marks: &mut BTreeMap<PeerKey, Forgotten>,
+    ) -> Option<Arc<PeerRecord>> {
+        let is_edited = before.is_none_or(|before| !same_words(before, written));
+        match (before, known) {
+            (Some(before), Some(known)) if before == written => Some(Arc::clone(known)),
+            (Some(before), Some(known)) => {
+                let merged = blend(before, written, known);
+                self.compare(known, &merged);
+                Some(Arc::new(merged))
+            }
+            (None, Some(known)) => {
+                let merged = blend(known, written, known);
+                self.compare(known, &merged);
+                Some(Arc::new(merged))
+            }
+            // Removed in memory, untouched in the file: it stays removed.
+            (Some(_), None) if !is_edited => None,
+            (_, None) => {
+                let seq = written.record.as_ref().map_or(0, SignedRecord::seq);
+                let mark = marks.get(&written.key);
+                let is_refused = |mark: &Forgotten| mark.by == Issuer::Operator || seq <= mark.seq;
+                if !written.source.is_chosen_by_operator() && mark.is_some_and(is_refused) {
+                    return None;
+                }
+                marks.remove(&written.key);
+                self.note(&written.key, "peer", "", "added");
+                Some(Arc::clone(written))
+            }
+        }
+    }
+
+    /// Peers that the file does not have: new ones, unreadable ones, and those that were deleted by hand.
+    fn absent(
+        &mut self,
+        before: &BTreeMap<PeerKey, &Arc<PeerRecord>>,
+        file: &Document,
+        memory: &PeerSet,
+        peers: &mut BTreeMap<PeerKey, Arc<PeerRecord>>,
+        marks: &mut BTreeMap<PeerKey, Forgotten>,
+    ) {
+        let here: BTreeSet<PeerKey> = file.peers().map(|record| record.key).collect();
+        let unreadable: BTreeSet<PeerKey> =
+            file.bad().filter_map(|(_, refusal)| refusal.key).collect();
+        let nameless = file.bad().any(|(_, refusal)| refusal.key.is_none());
+        for known in memory.iter().filter(|known| !here.contains(&known.key)) {
+            let was_written = before.contains_key(&known.key);
+            if !was_written || unreadable.contains(&known.key) || !file.damage.is_empty() {
+                peers.insert(known.key, Arc::clone(known));
+            } else if nameless {
+                self.withheld.insert(known.key);
+                peers.insert(known.key, Arc::clone(known));
+            } else {
+                let seq = known.record.as_ref().map_or(0, SignedRecord::seq);
+                let mark = Forgotten {
+                    seq,
+                    by: Issuer::Operator,
+                };
+                let entry = marks.entry(known.key).or_insert(mark);
+                entry.seq = entry.seq.max(seq);
+                self.note(&known.key, "peer", &words(known), "removed");
+            }
+        }
+    }
+
+    /// Logs what bans changed and lifts the mark of peers whose ban is gone.
+    fn bans(
+        &mut self,
+        memory: &PeerSet,
+        bans: &BTreeMap<BanTarget, Ban>,
+        peers: &mut BTreeMap<PeerKey, Arc<PeerRecord>>,
+    ) {
+        for ban in memory.bans().filter(|ban| !bans.contains_key(&ban.target)) {
+            self.adopted.push(Adopted {
+                who: target(&ban.target),
+                field: "ban",
+                old: ban.reason.to_string(),
+                new: "lifted".to_owned(),
+            });
+            let BanTarget::Peer(key) = &ban.target else {
+                continue;
+            };
+            if let Some(record) = peers.get_mut(key).filter(|record| record.is_banned()) {
+                Arc::make_mut(record).status = PeerStatus::Unknown;
+            }
+        }
+        let known: BTreeMap<&BanTarget, &Ban> = memory_bans(memory).collect();
+        for (about, ban) in bans
+            .iter()
+            .filter(|(about, ban)| known.get(about) != Some(ban))
+        {
+            let old = known
+                .get(about)
+                .map(|ban| ban.reason.to_string())
+                .unwrap_or_default();
+            self.adopted.push(Adopted {
+                who: target(about),
+                field: "ban",
+                old,
+                new: ban.reason.to_string(),
+            });
+        }
+    }
+
+    /// Notes every difference between two records of one peer.
+    fn compare(&mut self, old: &PeerRecord, new: &PeerRecord) {
+        let key = new.key;
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let fields = [
+            ("name", text(&old.name), text(&new.name)),
+            ("note", text(&old.note), text(&new.note)),
+            ("pinned", old.pinned.to_string(), new.pinned.to_string()),
+            (
+                "source",
+                old.source.as_str().to_owned(),
+                new.source.as_str().to_owned(),
+            ),
+            ("addresses", addresses(old), addresses(new)),
+            (
+                "undialable",
+                old.undialable.join(" "),
+                new.undialable.join(" "),
+            ),
+            (
+                "extra",
+                format!("{:?}", old.extra),
+                format!("{:?}", new.extra),
+            ),
+        ];
+        for (field, old, new) in fields.into_iter().filter(|(_, old, new)| old != new) {
+            self.note(&key, field, &old, &new);
+        }
+    }
+
+    fn note(&mut self, key: &PeerKey, field: &'static str, old: &str, new: &str) {
+        let who = key.peer_id().to_string();
+        self.adopted.push(Adopted {
+            who,
+            field,
+            old: old.to_owned(),
+            new: new.to_owned(),
+        });
+    }
+}
+
+fn target(target: &BanTarget) -> String {
+    match target {
+        BanTarget::Peer(key) => key.peer_id().to_string(),
+        BanTarget::Ip(ip) => ip.to_string(),
+        BanTarget::Cidr(net) => net.to_string(),
+    }
+}
+
+fn addresses(record: &PeerRecord) -> String {
+    let texts: Vec<String> = record
+        .addresses
+        .iter()
+        .map(|known| known.addr.to_string())
+        .collect();
+    texts.join(" ")
+}
+
+/// A peer in one line of the log: what it would take to add it again.
+fn words(record: &PeerRecord) -> String {
+    match &record.name {
+        Some(name) => format!("{} {} {}", record.key, name, addresses(record)),
+        None => format!("{} {}", record.key, addresses(record)),
+    }
+}
+
+/// Addresses the entry itself lists, as opposed to what the state says about others.
+fn listed(record: &PeerRecord) -> Vec<String> {
+    crate::spell::listed(record)
+}
+
+/// True when two records agree in everything that people write.
+fn same_words(a: &PeerRecord, b: &PeerRecord) -> bool {
+    a.name == b.name
+        && a.note == b.note
+        && a.pinned == b.pinned
+        && a.source == b.source
+        && a.extra == b.extra
+        && listed(a) == listed(b)
+}
+
+/// What `file` changed against `base`, applied to `known`: people's fields one by one, the node's state the newer one.
+fn blend(base: &PeerRecord, file: &PeerRecord, known: &PeerRecord) -> PeerRecord {
+    fn newer<'a, T: PartialEq>(base: &T, file: &'a T, known: &'a T) -> &'a T {
+        if file == base { known } else { file }
+    }
+    let mut merged = known.clone();
+    merged
+        .name
+        .clone_from(newer(&base.name, &file.name, &known.name));
+    merged
+        .note
+        .clone_from(newer(&base.note, &file.note, &known.note));
+    merged.pinned = *newer(&base.pinned, &file.pinned, &known.pinned);
+    merged.source = *newer(&base.source, &file.source, &known.source);
+    merged
+        .undialable
+        .clone_from(newer(&base.undialable, &file.undialable, &known.undialable));
+    for (name, value) in &file.extra {
+        if base.extra.get(name) != Some(value) {
+            merged.extra.insert(name.clone(), value.clone());
+        }
+    }
+    merged
+        .extra
+        .retain(|name, _| file.extra.contains_key(name) || !base.extra.contains_key(name));
+    blend_addresses(base, file, &mut merged);
+    blend_state(file, &mut merged);
+    merged
+}
+
+/// Addresses follow the file one by one. Editing those of a discovered peer makes the peer the operator's.
+fn blend_addresses(base: &PeerRecord, file: &PeerRecord, merged: &mut PeerRecord) {
+    let has = |record: &PeerRecord, wanted: &PeerAddress| {
+        record
+            .addresses
+            .iter()
+            .any(|known| known.addr == wanted.addr)
+    };
+    let newer_signed = |record: &PeerRecord| record.record.as_ref().map_or(0, SignedRecord::seq);
+    let by_person = newer_signed(file) <= newer_signed(base) && listed(base) != listed(file);
+    merged
+        .addresses
+        .retain(|known| has(file, known) || !has(base, known));
+    for written in file.addresses.iter().filter(|written| !has(base, written)) {
+        match merged
+            .addresses
+            .iter_mut()
+            .find(|known| known.addr == written.addr)
+        {
+            Some(known) => known.source = known.source.min(written.source),
+            None => merged.addresses.push(written.clone()),
+        }
+    }
+    if by_person && merged.source == PeerSource::Signed {
+        merged.source = PeerSource::Operator;
+    }
+    if merged.source.is_chosen_by_operator() && by_person {
+        let is_listed =
+            |known: &PeerAddress| has(file, known) && known.source == AddressSource::Signed;
+        let listed = listed(file);
+        for known in merged.addresses.iter_mut().filter(|known| is_listed(known)) {
+            if listed.contains(&known.addr.to_string()) {
+                known.source = AddressSource::Operator;
+            }
+        }
+    }
+    let order = |known: &PeerAddress| {
+        file.addresses
+            .iter()
+            .position(|written| written.addr == known.addr)
+    };
+    merged
+        .addresses
+        .sort_by_key(|known| (known.source, order(known).unwrap_or(usize::MAX)));
+}
+
+/// Of what two processes know about a peer, the newer counts.
+fn blend_state(file: &PeerRecord, merged: &mut PeerRecord) {
+    let is_newer = file.stats.last_seen > merged.stats.last_seen
+        || (file.stats.last_seen == merged.stats.last_seen
+            && file.status_since > merged.status_since);
+    if is_newer {
+        merged.stats = file.stats;
+        merged.status = file.status;
+        merged.status_since = file.status_since;
+    }
+    let seq = |record: &PeerRecord| record.record.as_ref().map(SignedRecord::seq);
+    if seq(file) > seq(merged) {
+        merged.record.clone_from(&file.record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use btcfed_core::ban::BanReason;
+    use btcfed_core::testing::{test_addr, test_key, test_record, test_secret};
+    use btcfed_core::time::Timestamp;
+    use btcfed_core::{Now, PeerOp, PeerPatch};
+
+    use crate::render::{Stamp, render};
+
+    fn parse(text: &str) -> Document {
+        Document::parse(text.as_bytes(), &Document::default(), Timestamp::UNIX_EPOCH)
+    }
+
+    fn written(set: &PeerSet) -> Document {
+        render(
+            &Document::default(),
+            set,
+            Stamp {
+                generation: 1,
+                now: Timestamp::UNIX_EPOCH,
+            },
+        )
+    }
+
+    fn text(document: &Document) -> String {
+        String::from_utf8(document.bytes()).unwrap()
+    }
+
+    fn set_of(numbers: std::ops::RangeInclusive<u16>) -> PeerSet {
+        let ops = numbers.map(|n| PeerOp::Create(Box::new(test_record(n))));
+        PeerSet::default()
+            .apply(&ops.collect(), Now::default())
+            .unwrap()
+            .0
+    }
+
+    fn apply(set: &PeerSet, op: PeerOp) -> PeerSet {
+        set.apply(&PeerPatch::one(op), Now::default()).unwrap().0
+    }
+
+    fn block(text: &str, number: u16) -> String {
+        let start = text
+            .find(&format!("  - public_key: {}", test_key(number)))
+            .unwrap();
+        let rest = &text[start + 5..];
+        let end = rest
+            .find("  - public_key")
+            .or_else(|| rest.find("bans:"))
+            .unwrap();
+        text[start..start + 5 + end].to_owned()
+    }
+
+    #[test]
+    fn memory_alone_changed_memory_stays_and_file_alone_changed_the_file_is_taken() {
+        let set = set_of(1..=2);
+        let base = written(&set);
+        let memory = apply(
+            &set,
+            PeerOp::Remove {
+                key: test_key(1),
+                by: Issuer::Node,
+            },
+        );
+        let merged = merge(&base, &base, &memory);
+        assert_eq!((&merged.set, merged.adopted.len()), (&memory, 0));
+        let file = parse(&text(&base).replace("/tcp/2\n", "/tcp/22\n    name: bob\n"));
+        let merged = merge(&base, &file, &set);
+        let fields: Vec<_> = merged.adopted.iter().map(|adopted| adopted.field).collect();
+        assert_eq!(fields, ["name", "addresses"]);
+        assert_eq!(
+            merged.set.get(&test_key(2)).unwrap().name.as_deref(),
+            Some("bob")
+        );
+        assert_eq!(merged.set.get(&test_key(2)).unwrap().addresses.len(), 1);
+    }
+
+    #[test]
+    fn both_changed_people_s_words_follow_the_file_and_the_state_follows_memory() {
+        let set = set_of(1..=1);
+        let base = written(&set);
+        let memory = apply(
+            &set,
+            PeerOp::ContactFailed {
+                key: test_key(1),
+                addrs: vec![test_addr(1)],
+            },
+        );
+        let mut renamed = (**memory.get(&test_key(1)).unwrap()).clone();
+        renamed.name = Some("memory".into());
+        renamed.note = Some("memory".into());
+        let memory = apply(&memory, PeerOp::Update(Box::new(renamed)));
+        let file =
+            parse(&text(&base).replace("    state", "    name: file\n    pinned: true\n    state"));
+        let record = merge(&base, &file, &memory)
+            .set
+            .get(&test_key(1))
+            .unwrap()
+            .clone();
+        assert_eq!(
+            (
+                record.name.as_deref(),
+                record.note.as_deref(),
+                record.pinned
+            ),
+            (Some("file"), Some("memory"), true)
+        );
+        assert_eq!(
+            (record.status, record.stats.failures),
+            (PeerStatus::Inaccessible, 1)
+        );
+        assert_eq!(record.addresses[0].failures, 1);
+    }
+
+    #[test]
+    fn a_deletion_by_hand_is_the_operators_and_adding_again_lifts_it() {
+        let set = set_of(1..=3);
+        let base = written(&set);
+        let file = parse(&text(&base).replace(&block(&text(&base), 2), ""));
+        let merged = merge(&base, &file, &set);
+        assert!(!merged.set.contains(&test_key(2)) && merged.set.len() == 2);
+        let mark = merged.set.forgotten().next().unwrap();
+        assert_eq!(
+            mark,
+            (
+                &test_key(2),
+                &Forgotten {
+                    seq: 0,
+                    by: Issuer::Operator
+                }
+            )
+        );
+        assert!(
+            merged.adopted[0].old.contains(&test_addr(2).to_string()),
+            "{:?}",
+            merged.adopted
+        );
+        let again = merge(&written(&merged.set), &base, &merged.set);
+        assert!(again.set.contains(&test_key(2)) && again.set.forgotten().next().is_none());
+    }
+
+    #[test]
+    fn an_edit_survives_a_removal_in_memory_and_a_touched_state_does_not() {
+        let set = set_of(1..=1);
+        let base = written(&set);
+        let memory = apply(
+            &set,
+            PeerOp::Remove {
+                key: test_key(1),
+                by: Issuer::Node,
+            },
+        );
+        let edited = parse(&text(&base).replace("    state", "    name: kept\n    state"));
+        assert!(merge(&base, &edited, &memory).set.contains(&test_key(1)));
+        let touched = parse(&text(&base).replace("state: {", "state: {ok: 3, "));
+        assert!(!merge(&base, &touched, &memory).set.contains(&test_key(1)));
+    }
+
+    #[test]
+    fn nothing_is_deleted_because_something_cannot_be_read() {
+        let set = set_of(1..=3);
+        let base = written(&set);
+        let whole = text(&base);
+        let typo =
+            parse(&whole.replace(&block(&whole, 2), &block(&whole, 2).replace("/ip4", "/pi4")));
+        let merged = merge(&base, &typo, &set);
+        assert_eq!((merged.set.len(), merged.withheld.len()), (3, 0));
+        let key_typo = parse(&whole.replace(&test_key(2).to_string(), "CAESInonsense"));
+        let merged = merge(&base, &key_typo, &set);
+        assert_eq!((merged.set.len(), merged.withheld.len()), (3, 1));
+        let torn = parse(&whole.replace(&block(&whole, 2), "garbage\n"));
+        let merged = merge(&base, &torn, &set);
+        assert_eq!(
+            (merged.set.len(), merged.withheld.len(), torn.damage.len()),
+            (3, 0, 1)
+        );
+    }
+
+    #[test]
+    fn bans_follow_the_file_and_lifting_one_by_hand_clears_the_mark() {
+        let ban = |target, words: &str| Ban {
+            target,
+            reason: BanReason::Other(words.into()),
+            since: Timestamp::UNIX_EPOCH,
+            until: None,
+            by: Issuer::Operator,
+            evidence: None,
+        };
+        let peer = BanTarget::Peer(test_key(1));
+        let set = apply(&set_of(1..=1), PeerOp::Ban(ban(peer, "spam")));
+        let base = written(&set);
+        let memory = apply(
+            &set,
+            PeerOp::Ban(ban(BanTarget::Ip("1.2.3.4".parse().unwrap()), "new")),
+        );
+        let line = text(&base)
+            .lines()
+            .find(|line| line.contains("spam"))
+            .unwrap()
+            .to_owned();
+        let lifted = merge(
+            &base,
+            &parse(&text(&base).replace(&line, "  # lifted")),
+            &memory,
+        );
+        assert_eq!(lifted.set.bans().count(), 1);
+        assert_eq!(
+            lifted.set.get(&test_key(1)).unwrap().status,
+            PeerStatus::Unknown
+        );
+        assert_eq!(lifted.adopted[0].field, "ban");
+        let changed = merge(
+            &base,
+            &parse(&text(&base).replace("spam", "worse")),
+            &memory,
+        );
+        assert_eq!(
+            changed
+                .set
+                .ban_reason(&test_key(1), Timestamp::UNIX_EPOCH)
+                .unwrap()
+                .as_str(),
+            "worse"
+        );
+        assert_eq!(changed.set.bans().count(), 2);
+    }
+
+    #[test]
+    fn editing_a_discovered_peer_makes_it_the_operators_and_a_newer_record_does_not() {
+        let sign =
+            |seq, port| SignedRecord::sign(&test_secret(1), seq, &[test_addr(port)]).unwrap();
+        let set = apply(&PeerSet::default(), PeerOp::Learn(sign(1, 1)));
+        let base = written(&set);
+        assert_eq!(base.peers().next().unwrap().source, PeerSource::Signed);
+        let edited = merge(
+            &base,
+            &parse(&text(&base).replace("- /ip4/10.0.0.1/tcp/1\n", "- /ip4/10.0.0.9/tcp/1\n")),
+            &set,
+        );
+        let record = edited.set.get(&test_key(1)).unwrap();
+        assert_eq!(
+            (record.source, record.addresses[0].source),
+            (PeerSource::Operator, AddressSource::Operator)
+        );
+        assert_eq!(record.addresses.len(), 1);
+        let other = written(&apply(&set, PeerOp::Learn(sign(2, 2))));
+        let newer = merge(&base, &parse(&text(&other)), &set);
+        let record = newer.set.get(&test_key(1)).unwrap();
+        assert_eq!(
+            (record.source, record.record.as_ref().unwrap().seq()),
+            (PeerSource::Signed, 2)
+        );
+        assert_eq!(record.addresses.len(), 1);
+    }
+}

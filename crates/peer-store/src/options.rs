@@ -1,0 +1,166 @@
+//! What a store needs to know before it opens.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use btcfed_core::store::StoreError;
+use btcfed_core::time::Clock;
+
+use crate::clock::SystemClock;
+use crate::disk::{Disk, OsDisk};
+
+/// Name of the directory below the user's state directory, and of the file in it.
+const DEFAULT_PLACE: [&str; 2] = ["btcfed", "peers.yaml"];
+
+/// How a store works. Made by [`StoreOptions::new`], changed by the `with_` methods.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    pub(crate) path: PathBuf,
+    pub(crate) lock_timeout: Duration,
+    pub(crate) watch: bool,
+    pub(crate) debounce: Duration,
+    pub(crate) flush_interval: Duration,
+    pub(crate) soft_interval: Duration,
+    pub(crate) retry_after: Duration,
+    pub(crate) max_file_bytes: u64,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) disk: Arc<dyn Disk>,
+}
+
+impl StoreOptions {
+    /// The usual behaviour for the peers file at `path`.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            lock_timeout: Duration::from_secs(5),
+            watch: true,
+            debounce: Duration::from_millis(250),
+            flush_interval: Duration::from_secs(1),
+            soft_interval: Duration::from_secs(60),
+            retry_after: Duration::from_millis(200),
+            max_file_bytes: 64 * 1024 * 1024,
+            clock: Arc::new(SystemClock),
+            disk: Arc::new(OsDisk),
+        }
+    }
+
+    /// The peers file in the user's own directory: `$XDG_STATE_HOME/btcfed/peers.yaml`, else
+    /// `~/.local/state/btcfed/peers.yaml`.
+    ///
+    /// # Errors
+    /// Neither `XDG_STATE_HOME` nor `HOME` is an absolute path.
+    pub fn in_user_directory() -> Result<Self, StoreError> {
+        let path = default_path(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"));
+        path.map(Self::new).ok_or_else(|| StoreError::Io {
+            operation: "find",
+            path: "~/.local/state".to_owned(),
+            reason: "neither XDG_STATE_HOME nor HOME is an absolute path".to_owned(),
+        })
+    }
+
+    /// How long to wait for the lock before giving up for now. Default 5 s.
+    #[must_use]
+    pub const fn with_lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// Whether edits made while the store is open are noticed on their own. Default true. Without it, edits are still
+    /// taken in by `reload` and before every save.
+    #[must_use]
+    pub const fn with_watch(mut self, watch: bool) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    /// How long the file must be quiet before an edit is read. Default 250 ms.
+    #[must_use]
+    pub const fn with_debounce(mut self, debounce: Duration) -> Self {
+        self.debounce = debounce;
+        self
+    }
+
+    /// How long a hard change that nobody waits for, such as a mark left by an adopted edit, may wait before the file is
+    /// rewritten. Default 1 s. Changes that somebody waits for are written at once.
+    #[must_use]
+    pub const fn with_flush_interval(mut self, interval: Duration) -> Self {
+        self.flush_interval = interval;
+        self
+    }
+
+    /// How long soft changes (counters, last seen) may wait before the file is rewritten. Default 60 s.
+    #[must_use]
+    pub const fn with_soft_interval(mut self, interval: Duration) -> Self {
+        self.soft_interval = interval;
+        self
+    }
+
+    /// How long to wait before a failed save is tried again; doubles with every failure up to 30 s. Default 200 ms.
+    #[must_use]
+    pub const fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = wait;
+        self
+    }
+
+    /// The largest file that is read. A larger one is neither read nor overwritten. Default 64 MiB.
+    #[must_use]
+    pub const fn with_max_file_bytes(mut self, bytes: u64) -> Self {
+        self.max_file_bytes = bytes;
+        self
+    }
+
+    /// Where time comes from. Default [`SystemClock`]. Only what is recorded depends on it, never how long is waited.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What carries out disk operations. Default [`OsDisk`].
+    #[must_use]
+    pub fn with_disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// The peers file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn default_path(
+    state: Option<std::ffi::OsString>,
+    home: Option<std::ffi::OsString>,
+) -> Option<PathBuf> {
+    let absolute = |value: Option<std::ffi::OsString>| {
+        value.map(PathBuf::from).filter(|path| path.is_absolute())
+    };
+    let base =
+        absolute(state).or_else(|| absolute(home).map(|home| home.join(".local").join("state")))?;
+    Some(
+        DEFAULT_PLACE
+            .iter()
+            .fold(base, |path, part| path.join(part)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_place_follows_the_environment_and_ignores_relative_paths() {
+        let path = |state: &str, home: &str| default_path(Some(state.into()), Some(home.into()));
+        assert_eq!(path("/s", "/h"), Some("/s/btcfed/peers.yaml".into()));
+        assert_eq!(
+            path("s", "/h"),
+            Some("/h/.local/state/btcfed/peers.yaml".into())
+        );
+        assert_eq!(path("", ""), None);
+        assert_eq!(default_path(None, None), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! Replacing a file so that a crash at any step leaves the old one or the new one, and keeping bad bytes aside.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use btcfed_core::store::StoreError;
+use btcfed_core::time::Timestamp;
+
+use crate::disk::{Disk, FileInfo};
+use crate::scalar;
+
+/// How many damaged files are kept aside. Older ones give way, except those of this session.
+pub const MAX_DAMAGED_KEPT: usize = 5;
+
+/// What names of temporary files have after the name of the file.
+const TEMP: &str = ".tmp-";
+
+/// What names of files kept aside have after the name of the file.
+const DAMAGED: &str = ".damaged-";
+
+/// Tells temporary files of one process apart.
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// An operating system's refusal as a store error.
+pub(crate) fn failed(operation: &'static str, path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Io {
+        operation,
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Replaces the content of `path`, durably: temporary file, sync, rename, sync of the directory.
+///
+/// # Errors
+/// The file is the complete old one; or, when only the last step failed, the complete new one that a power cut may undo.
+pub(crate) fn replace(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes: &[u8],
+    like: Option<&FileInfo>,
+) -> Result<(), StoreError> {
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let temp = path.with_file_name(format!(
+        ".{}{TEMP}{}-{count}",
+        name(path),
+        std::process::id()
+    ));
+    let written = disk
+        .write_new(&temp, bytes, like)
+        .map_err(|error| failed("write", &temp, &error))
+        .and_then(|file| file.sync().map_err(|error| failed("sync", &temp, &error)))
+        .and_then(|()| {
+            disk.rename(&temp, path)
+                .map_err(|error| failed("rename", path, &error))
+        });
+    if let Err(error) = written {
+        if let Err(leftover) = disk.remove(&temp)
+            && leftover.kind() != io::ErrorKind::NotFound
+        {
+            tracing::debug!(path = %temp.display(), error = %leftover, "a temporary file stays until the next start");
+        }
+        return Err(error);
+    }
+    let directory = directory(path);
+    disk.sync_dir(directory)
+        .map_err(|error| failed("sync", directory, &error))
+}
+
+/// Deletes temporary files that crashed processes left. To be called while holding the lock exclusively, because only
+/// its holder has one. Returns how many there were.
+pub(crate) fn remove_leftovers(disk: &dyn Disk, path: &Path) -> usize {
+    leftovers(disk, path)
+        .iter()
+        .filter(|leftover| disk.remove(leftover).is_ok())
+        .count()
+}
+
+/// Temporary files beside `path`.
+pub(crate) fn leftovers(disk: &dyn Disk, path: &Path) -> Vec<PathBuf> {
+    let prefix = format!(".{}{TEMP}", name(path));
+    let names = disk.list(directory(path)).unwrap_or_default();
+    names
+        .into_iter()
+        .filter(|name| name.starts_with(&prefix))
+        .map(|name| path.with_file_name(name))
+        .collect()
+}
+
+/// Keeps bad bytes in a file of their own, durably, unless a file kept aside has them already. Returns its name.
+///
+/// `session` are the files that this session made; they are never deleted to make room.
+///
+/// # Errors
+/// They could not be kept: nothing may be overwritten.
+pub(crate) fn keep_aside(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes: &[u8],
+    like: Option<&FileInfo>,
+    now: Timestamp,
+    session: &[PathBuf],
+) -> Result<PathBuf, StoreError> {
+    let prefix = format!("{}{DAMAGED}", name(path));
+    let listed = disk
+        .list(directory(path))
+        .map_err(|error| failed("list", directory(path), &error))?;
+    let mut kept: Vec<String> = listed
+        .into_iter()
+        .filter(|name| name.starts_with(&prefix))
+        .collect();
+    kept.sort();
+    let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    for name in &kept {
+        let known = path.with_file_name(name);
+        if disk.read(&known, limit).is_ok_and(|known| known == bytes) {
+            return Ok(known);
+        }
+    }
+    let stamp = scalar::time_name(now);
+    let free = |number: &usize| !kept.contains(&aside_name(&prefix, &stamp, *number));
+    let number = (0..=kept.len()).find(free).unwrap_or_default();
+    let aside = path.with_file_name(aside_name(&prefix, &stamp, number));
+    let written = disk
+        .write_new(&aside, bytes, like)
+        .and_then(super::disk::PendingFile::sync);
+    if let Err(error) = written {
+        if let Err(leftover) = disk.remove(&aside) {
+            tracing::debug!(path = %aside.display(), error = %leftover, "an incomplete copy stays");
+        }
+        return Err(failed("write", &aside, &error));
+    }
+    disk.sync_dir(directory(path))
+        .map_err(|error| failed("sync", directory(path), &error))?;
+    let excess = (kept.len() + 1).saturating_sub(MAX_DAMAGED_KEPT);
+    for old in kept
+        .iter()
+        .map(|name| path.with_file_name(name))
+        .filter(|old| !session.contains(old))
+        .take(excess)
+    {
+        if let Err(error) = disk.remove(&old) {
+            tracing::debug!(path = %old.display(), %error, "an old damaged file stays");
+        }
+    }
+    Ok(aside)
+}
+
+fn aside_name(prefix: &str, stamp: &str, number: usize) -> String {
+    if number == 0 {
+        format!("{prefix}{stamp}")
+    } else {
+        format!("{prefix}{stamp}-{number}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::OsDisk;
+
+    fn names(path: &Path) -> Vec<String> {
+        let mut names = OsDisk.list(path).unwrap();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn damaged_files_are_kept_once_each_and_old_ones_give_way_except_this_sessions() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let keep = |bytes: &[u8], secs, session: &[PathBuf]| {
+            keep_aside(
+                &OsDisk,
+                &path,
+                bytes,
+                None,
+                Timestamp::from_secs(secs),
+                session,
+            )
+            .unwrap()
+        };
+        let first = keep(b"a", 0, &[]);
+        assert_eq!(keep(b"a", 9, &[]), first);
+        assert_eq!(names(dir.path()), ["p.damaged-19700101T000000Z"]);
+        assert!(keep(b"b", 0, &[]).ends_with("p.damaged-19700101T000000Z-1"));
+        let session = [first.clone()];
+        for secs in 1..=5 {
+            keep(format!("{secs}").as_bytes(), secs, &session);
+        }
+        assert!(first.exists());
+        assert_eq!(names(dir.path()).len(), MAX_DAMAGED_KEPT);
+    }
+
+    #[test]
+    fn leftovers_are_found_and_removed_and_nothing_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        for name in [".p.tmp-1-2", ".p.tmp-x", "p", "p.tmp-1", ".q.tmp-1"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        assert_eq!(remove_leftovers(&OsDisk, &path), 2);
+        assert_eq!(names(dir.path()), [".q.tmp-1", "p", "p.tmp-1"]);
+        replace(&OsDisk, &path, b"new", None).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+}

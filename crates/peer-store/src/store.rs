@@ -1,0 +1,215 @@
+//! The store: what callers see.
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use btcfed_core::PeerSet;
+use btcfed_core::patch::PeerPatch;
+use btcfed_core::store::{
+    Applied, PeerStore, Reloaded, SkippedEntry, StoreError, StoreEvents, StoreHealth,
+};
+use tokio::sync::oneshot;
+
+use crate::options::StoreOptions;
+use crate::replace::failed;
+use crate::shared::{Reply, Request, Shared};
+use crate::worker::Worker;
+
+/// A peers file, open.
+///
+/// The methods of this type block and need no executor; the [`PeerStore`] implementation does the same for async code
+/// and never blocks the executor on a disk. Several stores, in one process or in many, may have the same file open.
+///
+/// Dropping a store saves what waits and joins its thread; [`close`](Self::close) does the same and says how it went.
+#[derive(Debug)]
+pub struct FilePeerStore {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl FilePeerStore {
+    /// Opens a peers file. A missing file is a first run. A file that is damaged, cannot be read or is no file at all is
+    /// no error either: what can be read is served, and [`health`](Self::health) says what is wrong.
+    ///
+    /// # Errors
+    /// The path has no file name, its directory cannot be created, or no thread can be started. Nothing was changed.
+    pub fn open(options: StoreOptions) -> Result<Self, StoreError> {
+        let path = options.path().to_path_buf();
+        let error = |operation, reason: &str| StoreError::Io {
+            operation,
+            path: path.display().to_string(),
+            reason: reason.to_owned(),
+        };
+        if path.file_name().is_none() {
+            return Err(error("open", "names no file"));
+        }
+        if let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(parent).map_err(|error| failed("create", parent, &error))?;
+        }
+        let shared = Arc::new(Shared::new(options));
+        let worker = Worker::open(Arc::clone(&shared));
+        let spawned = std::thread::Builder::new()
+            .name("peer-store".to_owned())
+            .spawn(move || worker.run());
+        let thread = spawned.map_err(|spawn| error("start", &spawn.to_string()))?;
+        Ok(Self {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Everything known, at one moment. Never blocks on I/O and never fails.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<PeerSet> {
+        self.shared.snapshot()
+    }
+
+    /// Applies a patch, all or nothing. Memory has it at once; hard changes are waited for until they are on disk.
+    /// Changes that wait at the same time share one save.
+    ///
+    /// While the disk is sick this does not wait: the answer is `durable: false`, and the store saves when it can.
+    ///
+    /// # Errors
+    /// The patch cannot be applied, or the file is of a newer version and the patch has hard changes. Nothing changed.
+    pub fn apply(&self, patch: &PeerPatch) -> Result<Applied, StoreError> {
+        let (reply, answer) = sync_channel(1);
+        let (changes, durable) = self.shared.change(patch, Reply::Blocking(reply))?;
+        let durable = durable.unwrap_or_else(|| answer.recv().unwrap_or(false));
+        Ok(Applied { changes, durable })
+    }
+
+    /// Takes in what changed in the file since the last look, at once. A file that looks half-written is waited for,
+    /// up to two seconds.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the store is closed. Nothing changed.
+    pub fn reload(&self) -> Result<Reloaded, StoreError> {
+        let (reply, answer) = sync_channel(1);
+        self.shared
+            .request("reload", Request::Reload(Reply::Blocking(reply)))?;
+        answer
+            .recv()
+            .unwrap_or_else(|_| Err(self.shared.is_closed("reload")))
+    }
+
+    /// Writes everything that waits, soft changes included.
+    ///
+    /// # Errors
+    /// It could not be written, or the store is closed. Memory keeps it and the store keeps trying.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let (reply, answer) = sync_channel(1);
+        self.shared
+            .request("flush", Request::Flush(Reply::Blocking(reply)))?;
+        answer
+            .recv()
+            .unwrap_or_else(|_| Err(self.shared.is_closed("flush")))
+    }
+
+    /// Subscribes to changes from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> StoreEvents {
+        StoreEvents::new(self.shared.events.subscribe())
+    }
+
+    /// How well the store does. Never blocks on I/O.
+    #[must_use]
+    pub fn health(&self) -> StoreHealth {
+        self.shared.health()
+    }
+
+    /// The entries of the file that could not be read when it was last looked at, by line.
+    #[must_use]
+    pub fn skipped(&self) -> Vec<SkippedEntry> {
+        self.shared.state().skipped.clone()
+    }
+
+    /// The version of the file, when it is newer than [`FORMAT_VERSION`](crate::FORMAT_VERSION) and served read-only.
+    #[must_use]
+    pub fn newer_version(&self) -> Option<u64> {
+        self.shared.state().newer_version
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.shared.options.path()
+    }
+
+    /// Saves what waits and ends the store's thread. Memory still answers afterwards; changes are no longer saved. May be
+    /// called more than once.
+    ///
+    /// # Errors
+    /// What waited could not be saved, and is lost when the process ends.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.shared.state().closing = true;
+        self.shared.wake.notify_one();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!(path = %self.path().display(), "the store's thread panicked");
+        }
+        self.shared.state().farewell.clone()
+    }
+}
+
+impl Drop for FilePeerStore {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the last changes of the peers file are not saved");
+        }
+    }
+}
+
+#[async_trait]
+impl PeerStore for FilePeerStore {
+    fn snapshot(&self) -> Arc<PeerSet> {
+        Self::snapshot(self)
+    }
+
+    async fn apply(&self, patch: PeerPatch) -> Result<Applied, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let (changes, durable) = self.shared.change(&patch, Reply::Async(reply))?;
+        let durable = match durable {
+            Some(durable) => durable,
+            None => answer.await.unwrap_or(false),
+        };
+        Ok(Applied { changes, durable })
+    }
+
+    async fn reload(&self) -> Result<Reloaded, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared
+            .request("reload", Request::Reload(Reply::Async(reply)))?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(self.shared.is_closed("reload")))
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared
+            .request("flush", Request::Flush(Reply::Async(reply)))?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(self.shared.is_closed("flush")))
+    }
+
+    fn subscribe(&self) -> StoreEvents {
+        Self::subscribe(self)
+    }
+
+    fn health(&self) -> StoreHealth {
+        Self::health(self)
+    }
+}

@@ -1,0 +1,288 @@
+//! The store's one thread: the only place that reads and writes the file while the store is open.
+//!
+//! It sleeps until somebody waits for a save, a deadline passes or the file was touched. Everything that waits is
+//! written by one save.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use btcfed_core::store::{Reloaded, StoreError, StoreEvent};
+
+use crate::file::{Outcome, TheFile};
+use crate::lock::{Access, with_lock};
+use crate::shared::{Reply, Request, Shared};
+use crate::watch::{POLL_INTERVAL, Watch};
+
+/// How long an edit that looks half-written is waited for before it is taken as it is.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The wait between two looks at an edit that looks half-written.
+const RELOOK: Duration = Duration::from_millis(50);
+
+/// The longest wait between two tries to save.
+const MAX_RETRY: Duration = Duration::from_secs(30);
+
+/// The longest wait for the lock before a read: without it a read is still whole, because files are replaced by rename.
+const READ_LOCK_WAIT: Duration = Duration::from_millis(200);
+
+enum Job {
+    Close,
+    Look,
+    Poll,
+    Request(Request),
+    Save,
+}
+
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    file: TheFile,
+    retry_at: Option<Instant>,
+    retry_wait: Duration,
+    poll_at: Option<Instant>,
+    watch: Option<Watch>,
+}
+
+impl Worker {
+    /// A worker whose memory holds what the file says.
+    pub(crate) fn open(shared: Arc<Shared>) -> Self {
+        let retry_wait = shared.options.retry_after;
+        let file = TheFile::new(Arc::clone(&shared));
+        let mut worker = Self {
+            shared,
+            file,
+            retry_at: None,
+            retry_wait,
+            poll_at: None,
+            watch: None,
+        };
+        // Watching begins before the first read, so that no edit falls between the two.
+        if worker.shared.options.watch {
+            worker.watch = Watch::start(&worker.shared, &worker.file.paths());
+            worker.poll_at = Some(Instant::now() + POLL_INTERVAL);
+        }
+        worker.file.remove_leftovers();
+        let read = worker.read(true).map(drop);
+        worker.settle(&read);
+        worker
+    }
+
+    /// Works until the store is closed.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.next_job() {
+                Job::Close => {
+                    let result = if self.is_dirty() { self.save() } else { Ok(()) };
+                    self.shared.state().farewell = result;
+                    return;
+                }
+                Job::Look => self.look(),
+                Job::Poll => self.poll(),
+                Job::Request(Request::Flush(reply)) => reply.send(self.flush()),
+                Job::Request(Request::Reload(reply)) => reply.send(self.reload()),
+                Job::Save => drop(self.save()),
+            }
+        }
+    }
+
+    fn is_dirty(&self) -> bool {
+        let state = self.shared.state();
+        state.hard_since.is_some() || state.soft_since.is_some()
+    }
+
+    fn next_job(&self) -> Job {
+        let options = &self.shared.options;
+        let mut state = self.shared.state();
+        loop {
+            if let Some(request) = state.requests.pop_front() {
+                return Job::Request(request);
+            }
+            if !state.waiting.is_empty() {
+                return Job::Save;
+            }
+            if state.closing {
+                return Job::Close;
+            }
+            let save_at = match self.retry_at {
+                Some(at) => Some(at),
+                None => [
+                    state.hard_since.map(|since| since + options.flush_interval),
+                    state.soft_since.map(|since| since + options.soft_interval),
+                ]
+                .into_iter()
+                .flatten()
+                .min(),
+            };
+            let now = Instant::now();
+            let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+            if is_due(state.look_at) {
+                state.look_at = None;
+                return Job::Look;
+            }
+            if is_due(save_at) {
+                return Job::Save;
+            }
+            if is_due(self.poll_at) {
+                return Job::Poll;
+            }
+            let next = [save_at, state.look_at, self.poll_at]
+                .into_iter()
+                .flatten()
+                .min();
+            let poisoned = std::sync::PoisonError::into_inner;
+            state = match next {
+                None => self.shared.wake.wait(state).unwrap_or_else(poisoned),
+                Some(at) => {
+                    let waited = self
+                        .shared
+                        .wake
+                        .wait_timeout(state, at.saturating_duration_since(now));
+                    waited.map_or_else(|error| error.into_inner().0, |(state, _)| state)
+                }
+            };
+        }
+    }
+
+    /// Something may have happened to the file.
+    fn look(&mut self) {
+        match self.read(false) {
+            Ok(Outcome::Unfinished) => {
+                let debounce = self.shared.options.debounce.max(RELOOK);
+                self.shared
+                    .state()
+                    .look_at
+                    .get_or_insert_with(|| Instant::now() + debounce);
+            }
+            Ok(_) if self.retry_at.is_some() => drop(self.save()),
+            Ok(_) => {}
+            Err(error) => self.settle(&Err(error)),
+        }
+    }
+
+    fn poll(&mut self) {
+        self.poll_at = Some(Instant::now() + POLL_INTERVAL);
+        if self.file.is_touched() {
+            let debounce = self.shared.options.debounce;
+            self.shared
+                .state()
+                .look_at
+                .get_or_insert_with(|| Instant::now() + debounce);
+        }
+    }
+
+    /// Reads the file if it changed, under the shared lock if that can be had.
+    fn read(&mut self, at_once: bool) -> Result<Outcome, StoreError> {
+        let wait = self.shared.options.lock_timeout.min(READ_LOCK_WAIT);
+        let target = self.file.target()?;
+        match with_lock(&target, Access::Shared, wait, || {
+            self.file.take_in(&target, at_once)
+        }) {
+            Ok(outcome) => outcome,
+            Err(_) => self.file.take_in(&target, at_once),
+        }
+    }
+
+    fn reload(&mut self) -> Result<Reloaded, StoreError> {
+        let result = loop {
+            match self.read(false) {
+                Ok(Outcome::Unfinished) => std::thread::sleep(RELOOK),
+                Ok(Outcome::Adopted(changes)) => break Ok(changes),
+                Ok(Outcome::Same | Outcome::Missing) => break Ok(Vec::new()),
+                Err(error) => break Err(error),
+            }
+        };
+        if self.retry_at.is_some() && result.is_ok() {
+            drop(self.save());
+        }
+        result.map(|changes| Reloaded {
+            changes,
+            skipped: self.shared.state().skipped.clone(),
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        if self.is_dirty() || self.retry_at.is_some() {
+            self.save()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes everything that waits and answers everybody who waits.
+    fn save(&mut self) -> Result<(), StoreError> {
+        let waiting = std::mem::take(&mut self.shared.state().waiting);
+        let timeout = self.shared.options.lock_timeout;
+        let result = loop {
+            let attempt = self.file.target().and_then(|target| {
+                with_lock(&target, Access::Exclusive, timeout, || {
+                    self.file.save(&target)
+                })?
+            });
+            match attempt {
+                Ok(true) => break Ok(()),
+                Ok(false) => std::thread::sleep(RELOOK),
+                Err(error) => break Err(error),
+            }
+        };
+        self.settle(&result);
+        for reply in waiting {
+            reply.send(result.is_ok());
+        }
+        result
+    }
+
+    /// Speaks of the first failure and of the recovery, and plans the next try.
+    fn settle(&mut self, result: &Result<(), StoreError>) {
+        let mut state = self.shared.state();
+        match result {
+            Ok(()) => {
+                self.retry_at = None;
+                self.retry_wait = self.shared.options.retry_after;
+                if let Some(reason) = state.degraded.take() {
+                    tracing::info!(path = %self.shared.options.path.display(), was = reason, "the peers file is saved again");
+                    self.shared.tell(StoreEvent::Healed);
+                }
+            }
+            // Upgrading is the only cure; trying again is not.
+            Err(StoreError::ReadOnly { .. }) => {
+                self.retry_at = None;
+                (state.hard_since, state.soft_since, state.degraded) = (None, None, None);
+            }
+            Err(error) => {
+                self.retry_at = Some(Instant::now() + self.retry_wait);
+                self.retry_wait = (self.retry_wait * 2).min(MAX_RETRY);
+                let reason = error.to_string();
+                if state.degraded.is_none() {
+                    tracing::warn!(
+                        reason,
+                        "the peers file cannot be saved; memory keeps everything until it can"
+                    );
+                    self.shared.tell(StoreEvent::Degraded {
+                        reason: reason.clone(),
+                    });
+                }
+                state.degraded = Some(reason);
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    /// Also when the thread panics: nobody may wait for a thread that is gone.
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.closed = true;
+        if std::thread::panicking() {
+            state.degraded = Some("the store's thread ended".to_owned());
+            state.farewell = Err(self.shared.is_closed("save"));
+        }
+        let (waiting, requests) = (
+            std::mem::take(&mut state.waiting),
+            std::mem::take(&mut state.requests),
+        );
+        drop(state);
+        waiting
+            .into_iter()
+            .for_each(|reply: Reply<bool>| reply.send(false));
+        drop(requests);
+    }
+}
