@@ -1,0 +1,11 @@
+//! The store as its users see it, on real files.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+mod damage;
+mod edits;
+mod faults;
+mod files;
+mod roundtrip;
+mod sharing;
