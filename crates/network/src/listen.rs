@@ -213,40 +213,45 @@ impl Listeners {
         );
     }
 
-    /// A listener accepts connections at this address. False when that was known.
+    /// A listener accepts connections at this address. False when one did already: on a reload the old and the new one
+    /// may share an address for a moment.
     pub(crate) fn opened(&mut self, id: ListenerId, addr: PeerAddr) -> bool {
-        let Some(listener) = self.by_id.get_mut(&id) else {
-            return false;
-        };
-        if listener.concrete.contains(&addr) {
-            return false;
+        let is_new = !self.is_open(&addr);
+        if let Some(listener) = self.by_id.get_mut(&id)
+            && !listener.concrete.contains(&addr)
+        {
+            listener.concrete.push(addr);
         }
-        listener.concrete.push(addr);
         self.publish();
-        true
+        is_new
     }
 
-    /// A listener lost this address. False when it never had it.
+    /// A listener lost this address. True when none accepts connections there any more.
     pub(crate) fn expired(&mut self, id: ListenerId, addr: &PeerAddr) -> bool {
-        let Some(listener) = self.by_id.get_mut(&id) else {
-            return false;
-        };
-        let before = listener.concrete.len();
-        listener.concrete.retain(|known| known != addr);
-        let is_change = listener.concrete.len() < before;
+        let was_open = self.is_open(addr);
+        if let Some(listener) = self.by_id.get_mut(&id) {
+            listener.concrete.retain(|known| known != addr);
+        }
         self.publish();
-        is_change
+        was_open && !self.is_open(addr)
     }
 
-    /// A listener is gone: the addresses it had.
+    /// A listener is gone: the addresses at which none accepts connections any more.
     pub(crate) fn closed(&mut self, id: ListenerId) -> Vec<PeerAddr> {
-        let addrs = self
+        let mut addrs = self
             .by_id
             .remove(&id)
             .map(|listener| listener.concrete)
             .unwrap_or_default();
+        addrs.retain(|addr| !self.is_open(addr));
         self.publish();
         addrs
+    }
+
+    fn is_open(&self, addr: &PeerAddr) -> bool {
+        self.by_id
+            .values()
+            .any(|listener| listener.concrete.contains(addr))
     }
 
     /// True when an error of this listener is worth a line in the log now.

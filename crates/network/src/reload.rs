@@ -6,6 +6,7 @@ use btcfed_core::reconfigure::ReconfigureError;
 use btcfed_core::{ErrorKind, PeerAddr, Staged};
 use libp2p::core::transport::ListenerId;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::behaviour::pinging;
 use crate::connection::Liveness;
@@ -52,6 +53,16 @@ impl Host {
     /// Binds what is new and keeps the rest of the change until the decision.
     pub(crate) fn prepare(&mut self, request: Prepare) {
         let Prepare { config, reply } = request;
+        // The decision about the last one may be waiting behind this request.
+        match self
+            .reload
+            .as_mut()
+            .map(|reload| reload.decision.try_recv())
+        {
+            Some(Ok(())) => self.finish_reload(true),
+            Some(Err(TryRecvError::Closed)) => self.finish_reload(false),
+            Some(Err(TryRecvError::Empty)) | None => {}
+        }
         let prepared = if self.reload.is_some() {
             Err(refused(
                 None,

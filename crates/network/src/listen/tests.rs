@@ -140,3 +140,17 @@ fn concrete_addresses_follow_their_listener() {
     assert_eq!(listeners.addrs(), []);
     assert_eq!(listeners.closed(id), []);
 }
+
+#[test]
+fn an_address_of_two_listeners_is_told_once_and_gone_with_the_last() {
+    let (mut listeners, old, new) = (Listeners::default(), ListenerId::next(), ListenerId::next());
+    let addr: PeerAddr = "/ip4/127.0.0.1/tcp/9".parse().unwrap();
+    listeners.insert(old, addr.clone());
+    listeners.insert(new, "/ip4/0.0.0.0/tcp/9".parse().unwrap());
+    assert!(listeners.opened(old, addr.clone()));
+    assert!(!listeners.opened(new, addr.clone()));
+    assert_eq!(listeners.closed(old), []);
+    assert_eq!(listeners.addrs(), std::slice::from_ref(&addr));
+    assert!(listeners.expired(new, &addr));
+    assert_eq!(listeners.addrs(), []);
+}

@@ -152,21 +152,48 @@ async fn an_unchanged_reload_touches_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_can_be_widened_to_all_interfaces_on_its_own_port() {
-    let (alice, mut carol) = (Node::spawn(1).await, Node::spawn(3).await);
-    let narrow = free_addr();
+async fn a_listener_can_be_widened_to_all_interfaces_and_back_on_its_own_port() {
+    let (mut alice, mut carol) = (Node::spawn(1).await, Node::spawn(3).await);
+    let (first, narrow) = (alice.addr(), free_addr());
     let wide = addr(&format!("/ip4/0.0.0.0/tcp/{}", narrow.port().unwrap()));
-    for addresses in [&narrow, &wide, &narrow] {
+    alice
+        .handle
+        .prepare(&listening_on(std::slice::from_ref(&narrow)))
+        .await
+        .unwrap()
+        .commit();
+    let mut open = Vec::from([first]);
+    for addresses in [&wide, &narrow, &wide, &narrow] {
         alice
             .handle
             .prepare(&listening_on(std::slice::from_ref(addresses)))
             .await
             .unwrap()
             .commit();
-        eventually(true, || alice.handle.listen_addrs().contains(&narrow)).await;
-        assert_eq!(can_connect(&mut carol, &narrow).await, Ok(()));
+        // A connection that waits in the queue of the socket being closed is reset: the caller tries again.
+        while can_connect(&mut carol, &narrow).await.is_err() {
+            sleep(Duration::from_millis(1)).await;
+        }
     }
-    eventually(vec![narrow], || alice.handle.listen_addrs()).await;
+    eventually(vec![narrow.clone()], || alice.handle.listen_addrs()).await;
+    // What was told adds up to the same.
+    while open != [narrow.clone()] {
+        alice
+            .until("listener events", |event| match event {
+                NetworkEvent::Listening { addr } => {
+                    open.push(addr);
+                    Some(())
+                }
+                NetworkEvent::ListenClosed { addr, .. } => {
+                    open.retain(|known| *known != addr);
+                    Some(())
+                }
+                _ => None,
+            })
+            .await;
+        open.sort_unstable();
+        open.dedup();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,13 +210,23 @@ async fn one_reload_at_a_time() {
         .await
         .unwrap_err();
     assert_eq!(second.kind, ErrorKind::Transient);
+    // Decided, though perhaps not carried out yet: the next one is let in at once.
     drop(first);
-    let again = async {
-        while alice.handle.prepare(&config()).await.is_err() {
-            sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(DEADLINE, again).await.unwrap();
+    for _ in 0..20 {
+        alice
+            .handle
+            .prepare(&listening_on(&[free_addr()]))
+            .await
+            .unwrap()
+            .commit();
+        drop(
+            alice
+                .handle
+                .prepare(&listening_on(&[free_addr()]))
+                .await
+                .unwrap(),
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

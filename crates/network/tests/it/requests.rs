@@ -82,19 +82,40 @@ async fn an_answer_above_the_limit_is_not_sent_and_the_asker_is_told() {
     alice.converse(&mut bob).await;
 }
 
+/// A node with a request timeout of its own.
+async fn patient_for(seed: u8, timeout: Duration) -> Node {
+    Node::start(SpawnOptions::new(secret(seed), &config()).request_timeout(timeout))
+        .await
+        .unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unanswered_request_times_out_and_its_token_expires() {
-    let options = |seed| {
-        SpawnOptions::new(secret(seed), &config()).request_timeout(Duration::from_millis(300))
-    };
+async fn an_asker_gives_up_in_time_and_a_late_answer_goes_nowhere() {
     let (mut alice, mut bob) = (
-        Node::start(options(1)).await.unwrap(),
-        Node::start(options(2)).await.unwrap(),
+        patient_for(1, Duration::from_millis(300)).await,
+        Node::spawn(2).await,
     );
     alice.connect(&mut bob).await;
     let id = alice.ask(bob.key, b"question");
     let (_, token, _) = bob.request().await;
     assert_eq!(failures(&mut alice, &[id]).await, [RequestError::Timeout]);
+    bob.answer(token, b"too late");
+    alice.converse(&mut bob).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_takes_too_long_lets_the_asker_go_and_its_token_expires() {
+    let (mut alice, mut bob) = (
+        Node::spawn(1).await,
+        patient_for(2, Duration::from_millis(300)).await,
+    );
+    alice.connect(&mut bob).await;
+    let id = alice.ask(bob.key, b"question");
+    let (_, token, _) = bob.request().await;
+    assert_eq!(
+        failures(&mut alice, &[id]).await,
+        [RequestError::ConnectionClosed]
+    );
     bob.answer(token, b"too late");
     alice.converse(&mut bob).await;
 }
