@@ -11,7 +11,7 @@ use btcfed_core::store::{PeerStore, SkippedEntry};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReloadReport {
-    /// Counts configurations since the start, from 1.
+    /// Counts configurations since the start, from 1. A reload that changes nothing does not count.
     pub revision: u64,
     /// Keys whose new value is in force.
     pub applied: Vec<KeyChange>,
@@ -63,7 +63,7 @@ pub(crate) struct Reloaded {
     pub(crate) report: ReloadReport,
 }
 
-/// Runs one transaction. On error nothing has changed.
+/// Runs one transaction. On error nothing has changed. A configuration that is the same touches no component.
 ///
 /// Cancellation: dropped before the commit, nothing has changed; the commit itself has no suspension point.
 pub(crate) async fn reload(
@@ -81,22 +81,12 @@ pub(crate) async fn reload(
         .into_iter()
         .partition(|change| !change.needs_restart);
     let effective = Arc::new(keep_restart_values(&current, loaded));
-
-    let mut staged = Vec::with_capacity(components.len());
-    for component in &components {
-        match component.prepare(&effective).await {
-            Ok(prepared) => staged.push(prepared),
-            Err(error) => {
-                // Dropped in reverse, so that each component is rolled back before the ones it depends on.
-                while let Some(prepared) = staged.pop() {
-                    drop(prepared);
-                }
-                return Err(error.into());
-            }
-        }
+    let changed = *effective != *current;
+    if changed {
+        commit_all(&components, &effective).await?;
     }
-    staged.into_iter().for_each(|prepared| prepared.commit());
 
+    let revision = if changed { revision + 1 } else { revision };
     let mut report = ReloadReport {
         revision,
         applied,
@@ -114,6 +104,28 @@ pub(crate) async fn reload(
         config: effective,
         report,
     })
+}
+
+/// Prepares every component, then commits all; or rolls back what was prepared.
+async fn commit_all(
+    components: &[Arc<dyn Reconfigure>],
+    config: &NodeConfig,
+) -> Result<(), ReconfigureError> {
+    let mut staged = Vec::with_capacity(components.len());
+    for component in components {
+        match component.prepare(config).await {
+            Ok(prepared) => staged.push(prepared),
+            Err(error) => {
+                // Dropped in reverse, so that each component is rolled back before the ones it depends on.
+                while let Some(prepared) = staged.pop() {
+                    drop(prepared);
+                }
+                return Err(error);
+            }
+        }
+    }
+    staged.into_iter().for_each(|prepared| prepared.commit());
+    Ok(())
 }
 
 /// The new configuration with the values of [`btcfed_core::config::RESTART_KEYS`] left as they are.

@@ -364,17 +364,19 @@ impl Node {
             self.components.clone(),
             Arc::clone(&self.store),
             Arc::clone(&self.logic.config),
-            self.revision + 1,
+            self.revision,
         )));
     }
 
     fn on_reloaded(&mut self, outcome: ReloadOutcome) {
         let answer = outcome.map(|Reloaded { config, report }| {
-            self.revision = report.revision;
-            self.react(Event::Reconfigured(config));
-            self.tell(NodeEvent::Reloaded {
-                revision: report.revision,
-            });
+            if self.revision != report.revision {
+                self.revision = report.revision;
+                self.react(Event::Reconfigured(config));
+                self.tell(NodeEvent::Reloaded {
+                    revision: report.revision,
+                });
+            }
             log_reload(&report);
             report
         });

@@ -213,11 +213,13 @@ async fn a_bad_configuration_reaches_no_component() {
 #[tokio::test(start_paused = true)]
 async fn reloads_that_arrive_during_a_reload_become_one_and_all_get_its_answer() {
     let (node, journal, _) = node_with("nobody").await;
+    edit(&node, |config| config.name = "first".into());
     let first = tokio::spawn({
         let handle = node.handle.clone();
         async move { handle.reload().await }
     });
     node.settle().await;
+    edit(&node, |config| config.name = "second".into());
     let waiting: Vec<_> = (0..10)
         .map(|_| {
             let handle = node.handle.clone();
@@ -235,6 +237,15 @@ async fn reloads_that_arrive_during_a_reload_become_one_and_all_get_its_answer()
         .filter(|line| line.starts_with("commit network"))
         .count();
     assert_eq!(commits, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unchanged_configuration_touches_no_component_and_is_no_new_revision() {
+    let (node, journal, _) = node_with("network").await;
+    let report = node.handle.reload().await.unwrap();
+    assert_eq!((report.revision, report.applied), (1, Vec::new()));
+    assert!(journal.lock().unwrap().is_empty());
+    assert_eq!(node.handle.status().await.unwrap().config_revision, 1);
 }
 
 #[tokio::test(start_paused = true)]

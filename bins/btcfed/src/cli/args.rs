@@ -17,7 +17,7 @@ $XDG_CONFIG_HOME/btcfed/conf.yaml, /etc/btcfed/conf.yaml; without any, the defau
 
 /// Finds, remembers and verifies the members of a federation.
 #[derive(Debug, Parser)]
-#[command(name = "btcfed", version, about, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "btcfed", version, after_help = EXIT_CODES, propagate_version = true)]
 #[command(arg_required_else_help = true, max_term_width = 100)]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -87,19 +87,16 @@ pub(super) enum Command {
     /// it starts. Ends when all know all.
     ///
     /// Example: btcfed devnet --nodes 20
-    #[command(verbatim_doc_comment)]
     Devnet(DevnetOptions),
     /// Tell whether the daemon is healthy: exit 0 or 1, for container probes
     ///
     /// Example: btcfed health --ready --min-peers 3
-    #[command(verbatim_doc_comment)]
     Health(HealthOptions),
     /// Show this node's identity (never its secret)
     Id,
     /// Write a commented conf.yaml and generate the node's key
     ///
     /// Example: btcfed init --dir /srv/btcfed --name alice
-    #[command(verbatim_doc_comment)]
     Init(InitOptions),
     /// Look at and change the known peers; works with the daemon stopped, too
     Peers {
@@ -109,7 +106,6 @@ pub(super) enum Command {
     /// Let the daemon read conf.yaml and peers.yaml again, and show what changed
     ///
     /// The reload is a transaction: either everything takes effect or nothing does.
-    #[command(verbatim_doc_comment)]
     Reload,
     /// Run the node until SIGTERM or SIGINT; SIGHUP reloads
     ///
@@ -117,7 +113,6 @@ pub(super) enum Command {
     /// something to remember.
     ///
     /// Example: btcfed run --listen /ip4/0.0.0.0/tcp/9000 --bootstrap /dns4/node1.example.com/tcp/9000
-    #[command(verbatim_doc_comment)]
     Run(RunOptions),
     /// Show how the daemon does
     Status,
@@ -126,7 +121,6 @@ pub(super) enum Command {
     /// Wait until the daemon is connected to a number of peers: exit 0, or 1 when the time is up
     ///
     /// Example: btcfed wait --peers 3 --timeout 30s
-    #[command(verbatim_doc_comment)]
     Wait(WaitOptions),
 }
 

@@ -71,7 +71,7 @@ fn dump(global: &Global, with_origin: bool, output: &Output) -> Result<Exit, Cli
             .map_or_else(|| "default".to_owned(), origin_text);
         let line = format!("{key}: {value}");
         lines.push(if with_origin {
-            format!("{line:<56}# {origin}")
+            format!("{line:<56} # {origin}")
         } else {
             line
         });
