@@ -1,6 +1,6 @@
 //! A node that answers every frame with itself: something for other implementations to talk to.
 //!
-//! `cargo run -p btcfed-network --example echo [LISTEN_ADDRESS]` prints one multiaddr a line and runs until it is killed.
+//! `cargo run -p btcfed-network --example echo [LISTEN_ADDRESS...]` prints one multiaddr a line and runs until it is killed.
 
 use std::io::Write as _;
 

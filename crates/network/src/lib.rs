@@ -47,8 +47,18 @@
 //! [`NetworkEvents`], whose bound reaches back to TCP: a node that does not keep up makes its peers wait.
 //!
 //! This crate moves frames of at most 64 KiB and knows nothing of what is in them. It decides who may connect (limits,
-//! bans), which of two connections to a peer survives, and when a silent peer is gone. It never dials on its own,
-//! never retries, and keeps nothing on disk: whom to reach and when is the orchestrator's business.
+//! bans), which of two connections to a peer survives, and when a silent peer is gone. It never dials on its own, never
+//! dials twice, and keeps nothing on disk: whom to reach and when is the orchestrator's business.
+//!
+//! # What the contract leaves open
+//!
+//! - A dial of a connected peer, or of one that is being dialled, is answered by `DialFailed` without attempts: nothing
+//!   is wrong with the addresses. So is a dial without a key that reaches a connected peer; the event then names it.
+//! - A request may arrive twice: when two nodes dial each other at once, one of the two connections is closed after a
+//!   moment, and a request on it is sent once more on the other one. Everything else is sent at most once.
+//! - Requests that were never sent end with `NotConnected`, those on their way with `ConnectionClosed`. The latter also
+//!   stands for a stream that ended without an answer: the peer may be overloaded, stopping, or hostile.
+//! - A peer that cannot deliver its events makes the others wait, and after their liveness deadline they give it up.
 //!
 //! No libp2p type appears in the public interface.
 

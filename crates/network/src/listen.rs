@@ -100,7 +100,13 @@ pub(crate) fn probe(addr: &PeerAddr) -> Result<(), NetworkError> {
             reason: "not an IP address".to_owned(),
         });
     };
-    bind_once(socket).map_err(|error| refusal(addr, &error))
+    // Where IPv6 is switched off, the unspecified address can still be bound: nobody would ever come.
+    let bound = if socket.is_ipv6() && socket.ip().is_unspecified() && !ipv6_is_available() {
+        Err(io::ErrorKind::AddrNotAvailable.into())
+    } else {
+        bind_once(socket)
+    };
+    bound.map_err(|error| refusal(addr, &error))
 }
 
 /// As the standard library does, except that an IPv6 socket never claims the IPv4 port as well.
