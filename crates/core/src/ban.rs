@@ -43,7 +43,9 @@ impl IpNet {
     #[must_use]
     pub fn new(addr: IpAddr, prefix: u8) -> Option<Self> {
         let (addr, prefix) = match addr {
-            IpAddr::V6(v6) if prefix >= 96 && v6.to_ipv4_mapped().is_some() => (addr.to_canonical(), prefix - 96),
+            IpAddr::V6(v6) if prefix >= 96 && v6.to_ipv4_mapped().is_some() => {
+                (addr.to_canonical(), prefix - 96)
+            }
             _ => (addr, prefix),
         };
         let addr = match addr {
@@ -64,7 +66,8 @@ impl IpNet {
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        ip.is_ipv4() == self.addr.is_ipv4() && Self::new(ip, self.prefix).is_some_and(|net| net.addr == self.addr)
+        ip.is_ipv4() == self.addr.is_ipv4()
+            && Self::new(ip, self.prefix).is_some_and(|net| net.addr == self.addr)
     }
 
     /// The first address of the network.
@@ -90,7 +93,12 @@ impl FromStr for IpNet {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let refuse = || ParseError::new("network", "expected CIDR notation such as 10.0.0.0/8 or fd00::/8");
+        let refuse = || {
+            ParseError::new(
+                "network",
+                "expected CIDR notation such as 10.0.0.0/8 or fd00::/8",
+            )
+        };
         let (addr, prefix) = text.split_once('/').ok_or_else(refuse)?;
         if prefix.is_empty() || prefix.len() > 3 || !prefix.bytes().all(|b| b.is_ascii_digit()) {
             return Err(refuse());
@@ -217,12 +225,23 @@ mod tests {
     fn ipv4_mapped_addresses_and_networks_are_the_ipv4_ones() {
         assert!(net("10.0.0.0/8").contains("::ffff:10.9.9.9".parse().unwrap()));
         assert_eq!(net("::ffff:10.0.0.0/104"), net("10.0.0.0/8"));
-        assert!(BanTarget::Ip("1.2.3.4".parse().unwrap()).covers_ip("::ffff:1.2.3.4".parse().unwrap()));
+        assert!(
+            BanTarget::Ip("1.2.3.4".parse().unwrap()).covers_ip("::ffff:1.2.3.4".parse().unwrap())
+        );
     }
 
     #[test]
     fn bad_networks_are_refused() {
-        for bad in ["10.0.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "x/8", "10.0.0.0/0008"] {
+        for bad in [
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0/8",
+            "x/8",
+            "10.0.0.0/0008",
+        ] {
             assert!(bad.parse::<IpNet>().is_err(), "{bad}");
         }
     }

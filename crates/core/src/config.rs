@@ -66,7 +66,13 @@ pub enum LogLevel {
 
 impl LogLevel {
     /// All of them, quietest first.
-    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+    pub const ALL: [Self; 5] = [
+        Self::Error,
+        Self::Warn,
+        Self::Info,
+        Self::Debug,
+        Self::Trace,
+    ];
 
     /// The name used in `conf.yaml`.
     #[must_use]
@@ -166,7 +172,9 @@ impl NetworkConfig {
     /// How long a peer may stay silent before its connection is closed: the sum of the allowed missed pings.
     #[must_use]
     pub fn liveness_deadline(&self) -> Duration {
-        self.keepalive_interval.saturating_mul(self.keepalive_failures).saturating_add(self.keepalive_timeout)
+        self.keepalive_interval
+            .saturating_mul(self.keepalive_failures)
+            .saturating_add(self.keepalive_timeout)
     }
 }
 
@@ -241,7 +249,10 @@ impl Default for NodeConfig {
                 debounce: Duration::from_millis(250),
                 flush_interval: Duration::from_secs(1),
             },
-            admin: AdminConfig { socket: PathBuf::from("btcfed.sock"), mode: 0o660 },
+            admin: AdminConfig {
+                socket: PathBuf::from("btcfed.sock"),
+                mode: 0o660,
+            },
             logging: LoggingConfig::default(),
             shutdown_timeout: Duration::from_secs(5),
         }
@@ -295,28 +306,58 @@ impl NodeConfig {
             ("network.addresses", list(&net.addresses)),
             ("network.announce", list(&net.announce)),
             ("network.target_outbound", net.target_outbound.to_string()),
-            ("network.limits.max_connections", net.max_connections.to_string()),
+            (
+                "network.limits.max_connections",
+                net.max_connections.to_string(),
+            ),
             ("network.limits.max_inbound", net.max_inbound.to_string()),
             ("network.limits.max_per_ip", net.max_per_ip.to_string()),
             ("network.limits.max_pending", net.max_pending.to_string()),
-            ("network.keepalive.interval", format_duration(net.keepalive_interval)),
-            ("network.keepalive.timeout", format_duration(net.keepalive_timeout)),
-            ("network.keepalive.failures", net.keepalive_failures.to_string()),
-            ("network.backoff.initial", format_duration(net.backoff.initial())),
+            (
+                "network.keepalive.interval",
+                format_duration(net.keepalive_interval),
+            ),
+            (
+                "network.keepalive.timeout",
+                format_duration(net.keepalive_timeout),
+            ),
+            (
+                "network.keepalive.failures",
+                net.keepalive_failures.to_string(),
+            ),
+            (
+                "network.backoff.initial",
+                format_duration(net.backoff.initial()),
+            ),
             ("network.backoff.max", format_duration(net.backoff.max())),
             ("network.backoff.factor", net.backoff.factor().to_string()),
             ("network.backoff.jitter", net.backoff.jitter().to_string()),
             ("network.breaker.failures", net.breaker.failures.to_string()),
-            ("network.breaker.cooldown", format_duration(net.breaker.cooldown)),
+            (
+                "network.breaker.cooldown",
+                format_duration(net.breaker.cooldown),
+            ),
             ("peers.file", peers.file.display().to_string()),
             ("peers.bootstrap", list(&peers.bootstrap)),
-            ("peers.exchange_interval", format_duration(peers.exchange_interval)),
+            (
+                "peers.exchange_interval",
+                format_duration(peers.exchange_interval),
+            ),
             ("peers.exchange_jitter", peers.exchange_jitter.to_string()),
-            ("peers.connection_timeout", format_duration(peers.connection_timeout)),
-            ("storage.lock_timeout", format_duration(storage.lock_timeout)),
+            (
+                "peers.connection_timeout",
+                format_duration(peers.connection_timeout),
+            ),
+            (
+                "storage.lock_timeout",
+                format_duration(storage.lock_timeout),
+            ),
             ("storage.watch", storage.watch.to_string()),
             ("storage.debounce", format_duration(storage.debounce)),
-            ("storage.flush_interval", format_duration(storage.flush_interval)),
+            (
+                "storage.flush_interval",
+                format_duration(storage.flush_interval),
+            ),
             ("admin.socket", self.admin.socket.display().to_string()),
             ("admin.mode", format!("{:04o}", self.admin.mode)),
             ("logging.level", self.logging.level.as_str().to_owned()),
@@ -332,7 +373,12 @@ impl NodeConfig {
         old.into_iter()
             .zip(new.into_values())
             .filter(|((_, old), new)| old != new)
-            .map(|((key, old), new)| KeyChange { key, old, new, needs_restart: RESTART_KEYS.contains(&key) })
+            .map(|((key, old), new)| KeyChange {
+                key,
+                old,
+                new,
+                needs_restart: RESTART_KEYS.contains(&key),
+            })
             .collect()
     }
 }
@@ -435,10 +481,22 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let (total, millis) = (duration.as_secs(), duration.subsec_millis());
-    let parts = [(total / 3600, "h"), (total / 60 % 60, "m"), (total % 60, "s"), (u64::from(millis), "ms")];
-    let text: String =
-        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
-    if text.is_empty() { "0s".to_owned() } else { text }
+    let parts = [
+        (total / 3600, "h"),
+        (total / 60 % 60, "m"),
+        (total % 60, "s"),
+        (u64::from(millis), "ms"),
+    ];
+    let text: String = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if text.is_empty() {
+        "0s".to_owned()
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]
@@ -467,7 +525,10 @@ mod tests {
         new.peers.exchange_interval = Duration::from_secs(15);
         new.peers.file = "other.yaml".into();
         let changes = old.diff(&new);
-        let told: Vec<_> = changes.iter().map(|c| (c.key, c.old.as_str(), c.new.as_str(), c.needs_restart)).collect();
+        let told: Vec<_> = changes
+            .iter()
+            .map(|c| (c.key, c.old.as_str(), c.new.as_str(), c.needs_restart))
+            .collect();
         assert_eq!(
             told,
             [
@@ -486,7 +547,10 @@ mod tests {
             reason: "unknown key".into(),
             hint: Some("did you mean addresses?".into()),
         };
-        assert_eq!(problem.to_string(), "conf.yaml:12: network.adresses: unknown key; did you mean addresses?");
+        assert_eq!(
+            problem.to_string(),
+            "conf.yaml:12: network.adresses: unknown key; did you mean addresses?"
+        );
         problem.line = None;
         problem.key = None;
         problem.hint = None;

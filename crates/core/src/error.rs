@@ -58,6 +58,9 @@ pub struct ParseError {
 impl ParseError {
     /// A refusal of `what` because of `reason`.
     pub fn new(what: &'static str, reason: impl Into<String>) -> Self {
-        Self { what, reason: reason.into() }
+        Self {
+            what,
+            reason: reason.into(),
+        }
     }
 }

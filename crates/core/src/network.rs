@@ -261,7 +261,9 @@ impl DialError {
         match self {
             Self::Undialable | Self::Own | Self::Denied { .. } => ErrorKind::Config,
             Self::WrongPeer { .. } | Self::Handshake { .. } => ErrorKind::Peer,
-            Self::Aborted | Self::Dns { .. } | Self::Io { .. } | Self::Refused | Self::Timeout => ErrorKind::Transient,
+            Self::Aborted | Self::Dns { .. } | Self::Io { .. } | Self::Refused | Self::Timeout => {
+                ErrorKind::Transient
+            }
         }
     }
 
@@ -305,7 +307,9 @@ impl RequestError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Busy | Self::ConnectionClosed | Self::NotConnected | Self::Timeout => ErrorKind::Transient,
+            Self::Busy | Self::ConnectionClosed | Self::NotConnected | Self::Timeout => {
+                ErrorKind::Transient
+            }
             Self::Malformed | Self::UnsupportedProtocol => ErrorKind::Peer,
             Self::FrameTooLarge => ErrorKind::Fatal,
         }

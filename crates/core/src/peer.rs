@@ -41,7 +41,9 @@ impl PeerStatus {
     /// The status a stable name stands for.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Banned, Self::Inaccessible, Self::Unknown, Self::Valid].into_iter().find(|s| s.as_str() == name)
+        [Self::Banned, Self::Inaccessible, Self::Unknown, Self::Valid]
+            .into_iter()
+            .find(|s| s.as_str() == name)
     }
 }
 
@@ -81,7 +83,9 @@ impl PeerSource {
     /// The source a stable name stands for.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Bootstrap, Self::Hearsay, Self::Operator, Self::Signed].into_iter().find(|s| s.as_str() == name)
+        [Self::Bootstrap, Self::Hearsay, Self::Operator, Self::Signed]
+            .into_iter()
+            .find(|s| s.as_str() == name)
     }
 
     /// True for peers the operator chose: never evicted, never expired, always retried.
@@ -124,7 +128,13 @@ impl PeerAddress {
     /// An address nobody has tried yet.
     #[must_use]
     pub const fn new(addr: PeerAddr, source: AddressSource) -> Self {
-        Self { addr, source, last_success: None, last_failure: None, failures: 0 }
+        Self {
+            addr,
+            source,
+            last_success: None,
+            last_failure: None,
+            failures: 0,
+        }
     }
 }
 
@@ -277,7 +287,13 @@ impl PeerRecord {
         }
         self.addresses.sort_by_key(|known| known.source);
         let by_others = |known: &PeerAddress| known.source != AddressSource::Operator;
-        if self.addresses.iter().filter(|known| by_others(known)).count() > limits::MAX_ADDRESSES_PER_PEER {
+        if self
+            .addresses
+            .iter()
+            .filter(|known| by_others(known))
+            .count()
+            > limits::MAX_ADDRESSES_PER_PEER
+        {
             self.addresses.pop();
         }
         self.addresses.iter().any(|known| known.addr == addr)
@@ -287,7 +303,8 @@ impl PeerRecord {
     /// Addresses of higher precedence are untouched. Returns whether anything changed.
     pub fn set_signed_addresses(&mut self, signed: &[PeerAddr]) -> bool {
         let before = self.addresses.clone();
-        self.addresses.retain(|known| known.source != AddressSource::Signed || signed.contains(&known.addr));
+        self.addresses
+            .retain(|known| known.source != AddressSource::Signed || signed.contains(&known.addr));
         for addr in signed {
             self.add_address(addr.clone(), AddressSource::Signed);
         }
@@ -297,8 +314,18 @@ impl PeerRecord {
     /// The addresses in the order they should be dialled: last good first, then by precedence, failing ones last.
     #[must_use]
     pub fn dial_order(&self) -> Vec<PeerAddr> {
-        let mut order: Vec<&PeerAddress> = self.addresses.iter().filter(|known| known.addr.is_dialable()).collect();
-        order.sort_by_key(|known| (known.failures, std::cmp::Reverse(known.last_success), known.source));
+        let mut order: Vec<&PeerAddress> = self
+            .addresses
+            .iter()
+            .filter(|known| known.addr.is_dialable())
+            .collect();
+        order.sort_by_key(|known| {
+            (
+                known.failures,
+                std::cmp::Reverse(known.last_success),
+                known.source,
+            )
+        });
         order.into_iter().map(|known| known.addr.clone()).collect()
     }
 }
@@ -328,7 +355,10 @@ mod tests {
     #[test]
     fn a_new_peer_is_unknown_and_a_status_change_refreshes_its_time() {
         let mut peer = record();
-        assert_eq!((peer.status, peer.status_since), (PeerStatus::Unknown, None));
+        assert_eq!(
+            (peer.status, peer.status_since),
+            (PeerStatus::Unknown, None)
+        );
         peer.update_status(PeerStatus::Valid, Timestamp::from_secs(1));
         assert!(peer.is_valid() && !peer.is_banned() && !peer.is_inaccessible());
         peer.update_status(PeerStatus::Valid, Timestamp::from_secs(2));
@@ -347,8 +377,18 @@ mod tests {
         assert!(peer.add_address(addr(2), AddressSource::LearnedFrom(liar)));
         assert!(peer.add_address(addr(3), AddressSource::Signed));
         let order: Vec<_> = peer.addresses.iter().map(|a| a.source).collect();
-        assert_eq!(order, [AddressSource::Operator, AddressSource::Signed, AddressSource::LearnedFrom(liar)]);
-        assert!(peer.add_address(addr(2), AddressSource::Signed), "precedence rises");
+        assert_eq!(
+            order,
+            [
+                AddressSource::Operator,
+                AddressSource::Signed,
+                AddressSource::LearnedFrom(liar)
+            ]
+        );
+        assert!(
+            peer.add_address(addr(2), AddressSource::Signed),
+            "precedence rises"
+        );
     }
 
     #[test]
@@ -362,10 +402,22 @@ mod tests {
         for port in 100..100 + full {
             assert!(peer.add_address(addr(port), AddressSource::LearnedFrom(liar)));
         }
-        assert!(!peer.add_address(addr(999), AddressSource::LearnedFrom(liar)), "one past the cap is dropped");
-        assert!(peer.add_address(addr(998), AddressSource::Signed), "a better one pushes hearsay out");
+        assert!(
+            !peer.add_address(addr(999), AddressSource::LearnedFrom(liar)),
+            "one past the cap is dropped"
+        );
+        assert!(
+            peer.add_address(addr(998), AddressSource::Signed),
+            "a better one pushes hearsay out"
+        );
         assert_eq!(peer.addresses.len(), 20 + limits::MAX_ADDRESSES_PER_PEER);
-        assert_eq!(peer.addresses.iter().filter(|a| a.source == AddressSource::Operator).count(), 20);
+        assert_eq!(
+            peer.addresses
+                .iter()
+                .filter(|a| a.source == AddressSource::Operator)
+                .count(),
+            20
+        );
     }
 
     #[test]

@@ -138,7 +138,9 @@ pub enum StoreError {
     #[error(transparent)]
     Patch(#[from] PatchError),
     /// The file was written by a newer version and is served read-only. Neither memory nor file changed.
-    #[error("{path} has version {found}; this program writes version {supported}: upgrade it, nothing was changed")]
+    #[error(
+        "{path} has version {found}; this program writes version {supported}: upgrade it, nothing was changed"
+    )]
     ReadOnly {
         /// The file.
         path: String,
@@ -210,7 +212,9 @@ pub trait PeerStoreExt: PeerStore {
     /// It is not known.
     fn read(&self, key: &PeerKey) -> Result<Arc<PeerRecord>, StoreError> {
         let set = self.snapshot();
-        set.get(key).cloned().ok_or_else(|| PatchError::UnknownPeer(key.peer_id()).into())
+        set.get(key)
+            .cloned()
+            .ok_or_else(|| PatchError::UnknownPeer(key.peer_id()).into())
     }
 
     /// Replaces everything known of a peer.
@@ -218,7 +222,8 @@ pub trait PeerStoreExt: PeerStore {
     /// # Errors
     /// It is not known, or exceeds a bound. Nothing changed.
     async fn update(&self, record: PeerRecord) -> Result<Applied, StoreError> {
-        self.apply(PeerPatch::one(PeerOp::Update(Box::new(record)))).await
+        self.apply(PeerPatch::one(PeerOp::Update(Box::new(record))))
+            .await
     }
 
     /// Removes a peer in the operator's name: gossip does not bring it back.
@@ -226,7 +231,11 @@ pub trait PeerStoreExt: PeerStore {
     /// # Errors
     /// It is not known. Nothing changed.
     async fn delete(&self, key: &PeerKey) -> Result<Applied, StoreError> {
-        self.apply(PeerPatch::one(PeerOp::Remove { key: *key, by: Issuer::Operator })).await
+        self.apply(PeerPatch::one(PeerOp::Remove {
+            key: *key,
+            by: Issuer::Operator,
+        }))
+        .await
     }
 
     /// Adds many peers, all or none.
@@ -234,7 +243,13 @@ pub trait PeerStoreExt: PeerStore {
     /// # Errors
     /// One of them exists already or exceeds a bound. Nothing changed.
     async fn create_all(&self, records: Vec<PeerRecord>) -> Result<Applied, StoreError> {
-        self.apply(records.into_iter().map(|record| PeerOp::Create(Box::new(record))).collect()).await
+        self.apply(
+            records
+                .into_iter()
+                .map(|record| PeerOp::Create(Box::new(record)))
+                .collect(),
+        )
+        .await
     }
 
     /// Every peer, in the order of their keys.
@@ -244,12 +259,20 @@ pub trait PeerStoreExt: PeerStore {
 
     /// At most `limit` peers whose keys come after `after`.
     fn list_page(&self, after: Option<&PeerKey>, limit: usize) -> Vec<Arc<PeerRecord>> {
-        self.snapshot().iter_after(after).take(limit).cloned().collect()
+        self.snapshot()
+            .iter_after(after)
+            .take(limit)
+            .cloned()
+            .collect()
     }
 
     /// Peers with this status.
     fn find_by_status(&self, status: PeerStatus) -> Vec<Arc<PeerRecord>> {
-        self.snapshot().iter().filter(|record| record.status == status).cloned().collect()
+        self.snapshot()
+            .iter()
+            .filter(|record| record.status == status)
+            .cloned()
+            .collect()
     }
 
     /// Peers with this address.
@@ -259,7 +282,10 @@ pub trait PeerStoreExt: PeerStore {
 
     /// How many peers have this status.
     fn count_by_status(&self, status: PeerStatus) -> usize {
-        self.snapshot().iter().filter(|record| record.status == status).count()
+        self.snapshot()
+            .iter()
+            .filter(|record| record.status == status)
+            .count()
     }
 
     /// True when the peer is known.

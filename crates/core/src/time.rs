@@ -52,7 +52,11 @@ impl Timestamp {
     /// The moment `millis` milliseconds after the Unix epoch, clamped to [`Timestamp::MAX`].
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
-        if millis > Self::MAX.0 { Self::MAX } else { Self(millis) }
+        if millis > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(millis)
+        }
     }
 
     /// The moment `secs` seconds after the Unix epoch, clamped to [`Timestamp::MAX`].
@@ -120,13 +124,19 @@ mod tests {
         assert_eq!(Timestamp::from_millis(u64::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::from_secs(u64::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MAX.saturating_add(Duration::MAX), Timestamp::MAX);
-        assert_eq!(Timestamp::UNIX_EPOCH.saturating_since(Timestamp::MAX), Duration::ZERO);
+        assert_eq!(
+            Timestamp::UNIX_EPOCH.saturating_since(Timestamp::MAX),
+            Duration::ZERO
+        );
     }
 
     #[test]
     fn a_future_wall_time_is_clamped_to_now_and_a_past_one_is_kept() {
         let now = Timestamp::from_secs(100);
         assert_eq!(Timestamp::from_secs(101).clamp_to(now), now);
-        assert_eq!(Timestamp::from_secs(99).clamp_to(now), Timestamp::from_secs(99));
+        assert_eq!(
+            Timestamp::from_secs(99).clamp_to(now),
+            Timestamp::from_secs(99)
+        );
     }
 }

@@ -1,5 +1,8 @@
 //! The rules of a [`PeerSet`] that a store's conformance suite cannot reach: bounds, eviction, reading from files.
-#![expect(clippy::unwrap_used, reason = "test helpers: a panic is the failure report")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "test helpers: a panic is the failure report"
+)]
 
 use std::sync::LazyLock;
 

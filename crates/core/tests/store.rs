@@ -1,5 +1,8 @@
 //! Patches and store errors as data: what is hard, whom a change concerns, what to do about an error.
-#![expect(clippy::unwrap_used, reason = "test helpers: a panic is the failure report")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "test helpers: a panic is the failure report"
+)]
 
 use std::time::Duration;
 
