@@ -71,7 +71,8 @@ impl Reconfigure for Logging {
     }
 }
 
-/// Our own crates at the configured level; libraries only when they warn, or when everything is asked for.
+/// Our own crates at the configured level; libraries only when they warn (libp2p not even then: strangers could make it
+/// talk), or when everything is asked for.
 fn filter(level: LogLevel) -> EnvFilter {
     let directives = match level {
         LogLevel::Trace => "trace".to_owned(),
@@ -85,7 +86,7 @@ fn filter(level: LogLevel) -> EnvFilter {
                 "network",
                 "node_orchestrator",
             ];
-            let mut text = format!("warn,btcfed={}", level.as_str());
+            let mut text = format!("warn,libp2p=error,btcfed={}", level.as_str());
             for name in ours {
                 text.push_str(&format!(",btcfed_{name}={}", level.as_str()));
             }

@@ -382,7 +382,7 @@ async fn a_busy_network_gets_every_command_later_and_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sick_store_degrades_the_node_and_nothing_else() {
-    let mut node = Harness::start(|_| {}).await;
+    let node = Harness::start(|_| {}).await;
     node.store.fail("no space");
     node.connect_as(1, Direction::Inbound, None).await;
     let status = node.handle.status().await.unwrap();
@@ -397,7 +397,7 @@ async fn a_sick_store_degrades_the_node_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn events_tell_the_application_what_happened() {
-    let mut node = Harness::start(|_| {}).await;
+    let node = Harness::start(|_| {}).await;
     let mut events = node.handle.subscribe();
     node.connect_as(1, Direction::Inbound, None).await;
     assert!(

@@ -134,7 +134,7 @@ impl Harness {
     }
 
     pub(crate) async fn connect_as(
-        &mut self,
+        &self,
         number: u16,
         direction: Direction,
         command: Option<CommandId>,
