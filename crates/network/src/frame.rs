@@ -1,7 +1,8 @@
 //! The frame codec: an unsigned-varint length and that many opaque bytes, one frame each way per stream.
 //!
 //! Bytes of a stream come from strangers. The length is checked before anything is allocated, memory grows with what
-//! really arrives, and a frame ends with the sender's half of the stream: anything behind it makes it malformed.
+//! really arrives. A frame ends where its length says: nothing waits for the sender to close its half of the stream, and
+//! bytes behind the frame are not read.
 
 use std::io;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ impl Codec for FrameCodec {
     }
 }
 
-/// Reads one frame and the end of the stream behind it.
+/// Reads one frame, and nothing behind it.
 ///
 /// `InvalidData` when the bytes are not a frame, `UnexpectedEof` when the stream ended too early.
 async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Vec<u8>> {
@@ -97,9 +98,6 @@ async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Vec<u
     io.take(limit).read_to_end(&mut frame).await?;
     if frame.len() < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    if io.read(&mut [0]).await? != 0 {
-        return Err(malformed("bytes after the frame"));
     }
     Ok(frame)
 }
@@ -202,10 +200,30 @@ mod tests {
             (&[0xff; 11], "a length that never ends"),
             (&[0x80, 0x00], "a padded zero"),
             (&[0x81, 0x80, 0x00, 7], "a padded one"),
-            (&[0x01, 7, 8], "a byte after the frame"),
-            (&[0x00, 0x00], "a second frame"),
         ] {
             assert_eq!(read(bytes), Err(io::ErrorKind::InvalidData), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_frame_is_complete_before_the_sender_closes_and_nothing_behind_it_is_read() {
+        assert_eq!(read(&[0x01, 7, 8]), Ok(vec![7]));
+        assert_eq!(read(&[0x00, 0x00]), Ok(Vec::new()));
+        // A stream that stays open: only the bytes of the frame are ever asked for.
+        let open_ended = Cursor::new([0x01, 7]).chain(Never);
+        assert_eq!(block_on(read_frame(&mut { open_ended })).unwrap(), [7]);
+    }
+
+    /// Reading from this would wait for ever; here it fails instead.
+    struct Never;
+
+    impl AsyncRead for Never {
+        fn poll_read(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            _: &mut [u8],
+        ) -> std::task::Poll<io::Result<usize>> {
+            panic!("read beyond the frame")
         }
     }
 
