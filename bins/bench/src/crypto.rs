@@ -45,7 +45,7 @@ fn sign(secret: &SecretKey, seq: u64, addrs: &[PeerAddr]) -> Result<SignedRecord
 }
 
 fn signing(rounds: usize, secret: &SecretKey, addrs: &[PeerAddr]) -> Result<String, String> {
-    let mut contenders = vec![
+    let contenders = vec![
         Contender::new("signed record", || {
             (0..BATCH).try_for_each(|seq| sign(secret, seq, addrs).map(|r| drop(black_box(r))))
         }),
@@ -54,7 +54,6 @@ fn signing(rounds: usize, secret: &SecretKey, addrs: &[PeerAddr]) -> Result<Stri
             Ok(())
         }),
     ];
-    contenders.extend(rivals::signing());
     race(&format!("sign {BATCH}"), rounds, contenders)
 }
 
@@ -65,7 +64,7 @@ fn checking(rounds: usize, secret: &SecretKey, envelopes: &[Vec<u8>]) -> Result<
             .map(|bytes| UnverifiedRecord::decode(bytes))
     };
     let (key, signature) = (secret.public(), secret.sign(&MESSAGE));
-    let mut contenders = vec![
+    let contenders = vec![
         Contender::new("record: decode and verify", || {
             let records: Result<Vec<_>, _> = decode().collect();
             let verdicts = verify_all(records.map_err(|e| e.to_string())?, &StrictVerifier);
@@ -88,21 +87,12 @@ fn checking(rounds: usize, secret: &SecretKey, envelopes: &[Vec<u8>]) -> Result<
             }
         }),
     ];
-    contenders.extend(rivals::checking());
+    #[cfg(feature = "rivals")]
+    let contenders = [contenders, vec![rivals::checking()]]
+        .into_iter()
+        .flatten()
+        .collect();
     race(&format!("check {BATCH}"), rounds, contenders)
-}
-
-#[cfg(not(feature = "rivals"))]
-mod rivals {
-    use crate::table::Contender;
-
-    pub(super) fn signing() -> Option<Contender<'static>> {
-        None
-    }
-
-    pub(super) fn checking() -> Option<Contender<'static>> {
-        None
-    }
 }
 
 #[cfg(feature = "rivals")]
@@ -114,26 +104,15 @@ mod rivals {
     use super::{BATCH, MESSAGE};
     use crate::table::Contender;
 
-    pub(super) fn signing() -> Option<Contender<'static>> {
-        let key = SigningKey::from_bytes(&[7; 32]);
-        Some(Contender::new("ed25519-dalek sign", move || {
-            (0..BATCH).for_each(|_| drop(black_box(key.sign(black_box(&MESSAGE)).to_vec())));
-            Ok(())
-        }))
-    }
-
-    pub(super) fn checking() -> Option<Contender<'static>> {
+    pub(super) fn checking() -> Contender<'static> {
         let key = SigningKey::from_bytes(&[7; 32]);
         let (signature, public) = (key.sign(&MESSAGE), key.verifying_key());
-        Some(Contender::new(
-            "ed25519-dalek verify_strict, key at hand",
-            move || {
-                let check = || public.verify_strict(black_box(&MESSAGE), &signature);
-                (0..BATCH)
-                    .try_for_each(|_| check())
-                    .map_err(|e| e.to_string())
-            },
-        ))
+        Contender::new("ed25519-dalek verify_strict, key at hand", move || {
+            let check = || public.verify_strict(black_box(&MESSAGE), &signature);
+            (0..BATCH)
+                .try_for_each(|_| check())
+                .map_err(|e| e.to_string())
+        })
     }
 }
 

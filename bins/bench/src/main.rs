@@ -2,12 +2,15 @@
 //! noisy machine; absolute times are this machine's.
 
 mod crypto;
+mod store;
 mod table;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: btcfed-bench crypto [--rounds N]
+       btcfed-bench store [--rounds N] [--peers 1000,10000] [--dir FOLDER]
 
 Rivals are measured when built with `--features rivals`. The result is a Markdown table on stdout.";
 
@@ -30,6 +33,13 @@ fn run(args: &[String]) -> Result<String, String> {
     let rounds = number(options, "--rounds")?.unwrap_or(21);
     match command.as_str() {
         "crypto" => crypto::run(rounds),
+        "store" => {
+            let sizes = value(options, "--peers")?.unwrap_or("1000,10000");
+            let sizes: Result<Vec<usize>, _> = sizes.split(',').map(str::parse).collect();
+            let sizes = sizes.map_err(|e| format!("--peers: {e}"))?;
+            let folder = value(options, "--dir")?.map_or_else(std::env::temp_dir, PathBuf::from);
+            store::run(rounds, &sizes, &folder)
+        }
         _ => Err(USAGE.to_owned()),
     }
 }
