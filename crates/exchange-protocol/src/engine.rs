@@ -228,15 +228,29 @@ impl Engine {
         self.failed_request(now, peer, sent);
         match error {
             RequestError::Malformed => self.offend(now, peer, Offence::Malformed),
-            RequestError::UnsupportedProtocol => {
-                self.close_at(peer, now.monotonic, None, "does not speak the protocol");
-            }
+            RequestError::UnsupportedProtocol => self.on_unsupported(now, peer),
             RequestError::Busy
             | RequestError::ConnectionClosed
             | RequestError::FrameTooLarge
             | RequestError::NotConnected
             | RequestError::Timeout
             | _ => {}
+        }
+    }
+
+    /// A peer does not offer the protocol. One that this node dialled is of no use; one that came by itself may have a
+    /// question, and is answered but never asked.
+    fn on_unsupported(&mut self, now: Now, peer: PeerKey) {
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return;
+        };
+        if session.dialled {
+            self.close_at(peer, now.monotonic, None, "does not speak the protocol");
+        } else {
+            session.only_asks = true;
+            session.settled = true;
+            session.hello_due = None;
+            session.wants_round = false;
         }
     }
 

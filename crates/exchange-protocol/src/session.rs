@@ -18,6 +18,10 @@ pub(crate) struct Session {
     pub(crate) scope: AddrScope,
     /// The peer introduced itself and fits.
     pub(crate) met: bool,
+    /// This side dialled.
+    pub(crate) dialled: bool,
+    /// The peer asks but cannot be asked: it does not offer the protocol itself. Nothing is sent to it.
+    pub(crate) only_asks: bool,
     /// A request of ours carried a hello and was not refused for the lack of one.
     pub(crate) introduced: bool,
     /// How many records the peer has, as it said last.
@@ -77,6 +81,8 @@ impl Session {
         Self {
             scope,
             met: false,
+            dialled: direction == Direction::Outbound,
+            only_asks: false,
             introduced: false,
             count: None,
             told_own: None,
@@ -107,7 +113,7 @@ impl Session {
 
     /// True when a new round may start.
     pub(crate) fn can_start_round(&self, now: MonotonicTime) -> bool {
-        self.round.is_none() && !self.is_paused(now)
+        self.round.is_none() && !self.only_asks && !self.is_paused(now)
     }
 
     /// True when the peer has not heard of the newest own record on this connection.
@@ -120,7 +126,7 @@ impl Session {
 
     /// When the next announcement may go out; `None` while there is nothing to say or nobody to hear it.
     pub(crate) fn announce_due(&self, own: Option<&SignedRecord>) -> Option<MonotonicTime> {
-        let ready = self.met && self.settled && self.closing.is_none();
+        let ready = self.met && self.settled && !self.only_asks && self.closing.is_none();
         let free = self.in_flight < limits::MAX_ANNOUNCEMENTS_IN_FLIGHT;
         if !ready || !free || (self.outbox.is_empty() && !self.owes_own_record(own)) {
             return None;
@@ -136,7 +142,7 @@ impl Session {
         if let Some(closing) = &self.closing {
             return closing.at;
         }
-        let idle = self.round.is_none();
+        let idle = self.round.is_none() && !self.only_asks;
         let hello = self
             .hello_due
             .filter(|_| idle)

@@ -524,6 +524,29 @@ fn a_peer_that_does_not_speak_the_protocol_is_left_alone() {
 }
 
 #[test]
+fn a_peer_that_only_asks_is_answered_and_never_asked() {
+    let mut bench = Bench::new();
+    bench.connect(1, Direction::Inbound);
+    bench.wait(Duration::from_secs(1));
+    let (id, _) = bench.sent_to(1).pop().unwrap();
+    bench.outputs.clear();
+    bench.feed(Input::Failed {
+        id,
+        error: RequestError::UnsupportedProtocol,
+    });
+    bench.wait(Duration::from_secs(120));
+    assert!(bench.outputs.is_empty(), "neither closed nor asked again");
+    for _ in 0..2 {
+        assert!(matches!(
+            bench.ask(1, &Message::Request(question(Some(hello(None))))),
+            Message::Response(_)
+        ));
+    }
+    bench.wait(Duration::from_secs(120));
+    assert!(bench.sent_to(1).is_empty() && !bench.is_closed(1));
+}
+
+#[test]
 fn the_introduction_is_repeated_until_it_arrives() {
     let mut bench = Bench::new();
     bench.connect(1, Direction::Outbound);
