@@ -117,9 +117,10 @@ pub enum NetworkEvent {
     DialFailed {
         /// The dial this answers.
         id: CommandId,
-        /// Who was to be reached, if known.
+        /// Who was to be reached, if known; of a dial without an identity, the connected peer it reached.
         peer: Option<PeerKey>,
-        /// What happened at each address that was tried. May be empty (refused before any attempt).
+        /// What happened at each address that was tried. Empty when nothing is wrong with the addresses: the peer is
+        /// connected already, or another dial to it is under way.
         attempts: Vec<(PeerAddr, DialError)>,
     },
     /// A frame arrived and wants exactly one answer.

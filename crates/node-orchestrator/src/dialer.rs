@@ -316,9 +316,32 @@ impl Dialer {
         Some(attempts.backoff.failure(now, rng).saturating_since(now))
     }
 
-    /// A dial ended because the peer is connected already, or could not be queued: nobody's failure.
+    /// A dial could not be queued: nobody's failure.
     pub(crate) fn cancelled(&mut self, id: CommandId) {
         self.in_flight.remove(&id);
+    }
+
+    /// A dial was not needed: its peer is connected, or being dialled by another dial. Nothing is held against the
+    /// target; if it is not connected yet, it is looked at again after the shortest pause.
+    pub(crate) fn redundant(
+        &mut self,
+        now: MonotonicTime,
+        id: CommandId,
+        connected: Option<PeerKey>,
+        rng: &mut SeededRng,
+    ) {
+        match (self.in_flight.remove(&id), connected) {
+            (Some(Target::Address(addr)), Some(peer)) => {
+                self.resolved.insert(addr, peer);
+            }
+            (Some(target), None) => {
+                if let Some(attempts) = self.attempts.get_mut(&target) {
+                    attempts.backoff.reset();
+                    attempts.backoff.failure(now, rng);
+                }
+            }
+            (Some(Target::Peer(_)) | None, _) => {}
+        }
     }
 
     /// The operator changed something about a peer: it may be tried at once.

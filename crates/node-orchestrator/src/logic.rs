@@ -258,8 +258,11 @@ impl NodeLogic {
         peer: Option<PeerKey>,
         attempts: &[(PeerAddr, DialError)],
     ) {
-        if peer.is_some_and(|peer| self.connections.contains(&peer)) {
-            self.dialer.cancelled(id);
+        let connected = peer.filter(|peer| self.connections.contains(peer));
+        if connected.is_some() || attempts.is_empty() {
+            self.dialer
+                .redundant(now.monotonic, id, connected, &mut self.rng);
+            self.plan_dials(now);
             return;
         }
         let found_self = attempts
