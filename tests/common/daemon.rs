@@ -27,9 +27,10 @@ pub struct Daemon {
 /// A command on the node in `dir`, ready to run.
 pub fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfed"));
-    // Nothing of the caller's environment or home directory may leak in.
+    // Nothing of the caller's environment or home directory may leak in, but for where coverage is written.
+    command.env_clear();
+    command.envs(std::env::vars_os().filter(|(name, _)| name == "LLVM_PROFILE_FILE"));
     command
-        .env_clear()
         .current_dir(dir)
         .arg("--state-dir")
         .arg(dir)
