@@ -24,12 +24,14 @@
 //! | Module | Owns |
 //! |---|---|
 //! | `logic` | what to do about each event; synchronous, no I/O |
+//! | `churn` | how much strangers can make the node log |
 //! | `dialer` | whom to dial and when |
 //! | `own_record` | what this node says about itself |
 //! | `penalty` | the one place that maps misbehaviour to a reaction |
 //! | `reload` | the reload transaction |
 //! | `run` | the task: waiting, order, back-pressure, shutdown |
 
+mod churn;
 mod clock;
 mod connections;
 mod dialer;

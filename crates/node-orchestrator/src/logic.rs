@@ -20,6 +20,7 @@ use btcfed_core::rng::SeededRng;
 use btcfed_core::set::PeerSet;
 use btcfed_core::time::{MonotonicTime, Now};
 
+use crate::churn::ChurnLog;
 use crate::connections::Connections;
 use crate::dialer::{Dialer, View};
 use crate::event::{Action, Event, NodeEvent};
@@ -35,6 +36,7 @@ const MAX_OUTPUTS_PER_EVENT: usize = 10_000;
 /// Everything a node knows besides its store.
 #[derive(Debug)]
 pub(crate) struct NodeLogic {
+    churn: ChurnLog,
     pub(crate) config: Arc<NodeConfig>,
     pub(crate) connections: Connections,
     pub(crate) counters: NodeCounters,
@@ -60,6 +62,7 @@ impl NodeLogic {
         seed: u64,
     ) -> Self {
         Self {
+            churn: ChurnLog::default(),
             config,
             connections: Connections::default(),
             counters: NodeCounters::default(),
@@ -208,7 +211,10 @@ impl NodeLogic {
             return;
         }
         self.counters.connections += 1;
-        tracing::info!(peer = %peer.peer_id(), direction = direction.as_str(), %addr, "connected");
+        if let Some(left_out) = self.churn.admit(now.monotonic) {
+            let direction = direction.as_str();
+            tracing::info!(peer = %peer.peer_id(), direction, %addr, left_out, "connected");
+        }
         let dialled = (direction == Direction::Outbound).then(|| addr.clone());
         let chosen =
             bootstrap.or_else(|| dialled.clone().filter(|_| self.is_bootstrap_peer(&peer)));
@@ -242,7 +248,10 @@ impl NodeLogic {
             return;
         }
         self.counters.disconnections += 1;
-        tracing::info!(peer = %peer.peer_id(), reason = reason.as_str(), "disconnected");
+        if let Some(left_out) = self.churn.admit(now.monotonic) {
+            let reason = reason.as_str();
+            tracing::info!(peer = %peer.peer_id(), reason, left_out, "disconnected");
+        }
         self.dialer
             .disconnected(now.monotonic, peer, &self.config, &mut self.rng);
         self.actions
@@ -402,7 +411,9 @@ impl NodeLogic {
     fn on_output(&mut self, now: Now, output: Output) {
         match output {
             Output::Close { peer, reason } => {
-                tracing::info!(peer = %peer.peer_id(), reason, "closing connection");
+                if let Some(left_out) = self.churn.admit(now.monotonic) {
+                    tracing::info!(peer = %peer.peer_id(), reason, left_out, "closing connection");
+                }
                 self.network(NetworkCommand::Disconnect { peer });
             }
             Output::Dial { peer, addrs } => {

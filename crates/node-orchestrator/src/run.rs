@@ -435,11 +435,13 @@ impl Node {
         } = self;
         // The network task ends when its last handle is gone.
         drop((network, components, network_events));
-        let saved = tokio::time::timeout(timeout, save(store, store_in_flight, patches)).await;
-        let joined = tokio::time::timeout(timeout, async {
-            while tasks.join_next().await.is_some() {}
-        })
-        .await;
+        let deadline = tokio::time::Instant::now() + timeout;
+        let (saved, joined) = tokio::join!(
+            tokio::time::timeout_at(deadline, save(store, store_in_flight, patches)),
+            tokio::time::timeout_at(deadline, async {
+                while tasks.join_next().await.is_some() {}
+            }),
+        );
         if joined.is_err() {
             tracing::warn!("a task did not end in time; it is left behind");
         }

@@ -18,8 +18,6 @@ pub enum NodeState {
     Degraded,
     /// All is well.
     Running,
-    /// It is shutting down.
-    Stopping,
 }
 
 impl NodeState {
@@ -29,7 +27,6 @@ impl NodeState {
         match self {
             Self::Degraded => "degraded",
             Self::Running => "running",
-            Self::Stopping => "stopping",
         }
     }
 }

@@ -94,9 +94,6 @@ pub(super) fn health(
 /// Why a node is not healthy enough.
 fn reasons_against(status: &Value, options: &HealthOptions) -> Vec<String> {
     let mut reasons = Vec::new();
-    if status["state"] == "stopping" {
-        reasons.push("the node is stopping".to_owned());
-    }
     if options.ready {
         if status["listen"].as_array().is_none_or(Vec::is_empty) {
             reasons.push("the node listens nowhere".to_owned());
@@ -135,7 +132,7 @@ mod tests {
             )
             .is_empty()
         );
-        let bad = json!({ "state": "stopping", "listen": [], "store": {"reason": "no space"}, "peers": {"connected": 2} });
+        let bad = json!({ "state": "degraded", "listen": [], "store": {"reason": "no space"}, "peers": {"connected": 2} });
         assert_eq!(
             reasons_against(
                 &bad,
@@ -145,7 +142,7 @@ mod tests {
                 }
             )
             .len(),
-            4
+            3
         );
         assert_eq!(
             reasons_against(
@@ -156,7 +153,7 @@ mod tests {
                 }
             )
             .len(),
-            1
+            0
         );
     }
 }
