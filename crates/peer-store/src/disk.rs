@@ -32,6 +32,15 @@ pub trait Disk: Send + Sync + fmt::Debug {
         like: Option<&FileInfo>,
     ) -> io::Result<Box<dyn PendingFile>>;
 
+    /// Holds the file at `path` open, so that its content can be read after it was replaced.
+    ///
+    /// # Errors
+    /// As the operating system says. A disk that cannot do this says so; then an edit that an editor writes into a file
+    /// at the very moment it is replaced is lost.
+    fn hold(&self, _path: &Path) -> io::Result<Box<dyn HeldFile>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Replaces `to` by `from`, atomically.
     ///
     /// # Errors
@@ -61,6 +70,15 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// The links form a loop or cannot be read.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+}
+
+/// A file that is held open under whatever name, or none.
+pub trait HeldFile: Send + fmt::Debug {
+    /// Its bytes now; at most one byte more than `limit`.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn read(&mut self, limit: u64) -> io::Result<Vec<u8>>;
 }
 
 /// A file that is written and not yet known to be on the medium.
@@ -132,6 +150,10 @@ impl Disk for OsDisk {
         Ok(Box::new(OsFile(file)))
     }
 
+    fn hold(&self, path: &Path) -> io::Result<Box<dyn HeldFile>> {
+        Ok(Box::new(OsFile(open_at_once(path)?)))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -176,6 +198,18 @@ impl Disk for OsDisk {
 
 #[derive(Debug)]
 struct OsFile(File);
+
+impl HeldFile for OsFile {
+    fn read(&mut self, limit: u64) -> io::Result<Vec<u8>> {
+        use std::io::{Seek as _, SeekFrom};
+        self.0.seek(SeekFrom::Start(0))?;
+        let mut bytes = Vec::new();
+        (&self.0)
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
 
 impl PendingFile for OsFile {
     fn sync(self: Box<Self>) -> io::Result<()> {

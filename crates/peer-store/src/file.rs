@@ -1,7 +1,6 @@
 //! The file as this process last knew it, and the two things done with it: taking in what changed, and saving.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use btcfed_core::patch::PeerChange;
 use btcfed_core::store::{StoreError, StoreEvent};
 
 use crate::disk::{Disk, FileInfo};
+use crate::displaced::{DisplacedFiles, Late, Print};
 use crate::document::{Checksum, Document, FORMAT_VERSION, cut};
 use crate::lock::{Access, with_lock};
 use crate::merge::{Adopted, merge};
@@ -38,24 +38,14 @@ pub(crate) enum Outcome {
     Unfinished,
 }
 
-/// Tells contents apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Print(usize, u64);
-
-impl Print {
-    fn of(bytes: &[u8]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        bytes.hash(&mut hasher);
-        Self(bytes.len(), hasher.finish())
-    }
-}
-
 pub(crate) struct TheFile {
     shared: Arc<Shared>,
     /// The content that memory was last reconciled with.
     document: Document,
     print: Option<Print>,
     info: Option<FileInfo>,
+    /// What the last saves replaced.
+    displaced: DisplacedFiles,
     /// Since when it looks half-written.
     unfinished: Option<Instant>,
     /// It has to be written although memory agrees with the document.
@@ -75,6 +65,7 @@ impl TheFile {
             document: Document::default(),
             print: None,
             info: None,
+            displaced: DisplacedFiles::default(),
             unfinished: None,
             must_write: false,
             unsaved_damage: None,
@@ -133,7 +124,7 @@ impl TheFile {
             .target()
             .ok()
             .and_then(|target| self.disk().metadata(&target).ok());
-        info != self.info || self.unfinished.is_some()
+        info != self.info || self.unfinished.is_some() || self.displaced.is_watching()
     }
 
     /// Reads the file and, if its content changed, merges it into memory. A file that looks half-written is left for
@@ -142,6 +133,14 @@ impl TheFile {
     /// # Errors
     /// It cannot be read. Nothing changed.
     pub(crate) fn take_in(&mut self, target: &Path, at_once: bool) -> Result<Outcome, StoreError> {
+        match self.displaced.look(self.shared.options.max_file_bytes) {
+            Late::Nothing => {}
+            Late::Unfinished if at_once => {}
+            Late::Unfinished => return Ok(Outcome::Unfinished),
+            Late::Edit(before, bytes) => {
+                return Ok(Outcome::Adopted(self.adopt_late(target, *before, bytes)));
+            }
+        }
         let Some(bytes) = self.read(target)? else {
             return Ok(self.missing(target, at_once));
         };
@@ -169,6 +168,20 @@ impl TheFile {
         let changes = self.adopt(document);
         self.print = Some(print);
         Ok(Outcome::Adopted(changes))
+    }
+
+    /// Takes over an edit that was written into a file while a save replaced it: as if it had come before that save.
+    fn adopt_late(&mut self, target: &Path, before: Document, bytes: Vec<u8>) -> Vec<PeerChange> {
+        tracing::info!(path = %target.display(), "an edit that was written during a save is taken over");
+        let edited = Document::parse(&bytes, &before, self.shared.now());
+        self.document = before;
+        self.judge(target, &edited, bytes);
+        let changes = self.adopt(edited);
+        self.must_write = true;
+        let mut state = self.shared.state();
+        state.hard_since.get_or_insert_with(Instant::now);
+        drop(state);
+        changes
     }
 
     fn read(&mut self, target: &Path) -> Result<Option<Vec<u8>>, StoreError> {
@@ -365,11 +378,14 @@ impl TheFile {
             );
             let bytes = rendered.bytes();
             // Until the last step is done nobody knows which content is there; the next look finds out.
-            self.print = None;
-            replace::replace(&*self.disk(), target, &bytes, self.info.as_ref())?;
+            let before = self.print.take();
+            let held = replace::replace(&*self.disk(), target, &bytes, self.info.as_ref())?;
             self.print = Some(Print::of(&bytes));
             self.info = self.disk().metadata(target).ok();
-            self.document = rendered;
+            let replaced = std::mem::replace(&mut self.document, rendered);
+            if let (Some(held), Some(before)) = (held, before) {
+                self.displaced.hold(held, replaced, before);
+            }
             self.must_write = false;
             tracing::debug!(path = %target.display(), generation = saved, bytes = bytes.len(), "peers file saved");
         }

@@ -44,6 +44,7 @@
 mod amend;
 mod clock;
 mod disk;
+mod displaced;
 mod document;
 mod entry;
 mod file;
@@ -64,7 +65,7 @@ mod watch;
 mod worker;
 
 pub use clock::SystemClock;
-pub use disk::{Disk, FileInfo, OsDisk, PendingFile};
+pub use disk::{Disk, FileInfo, HeldFile, OsDisk, PendingFile};
 pub use document::FORMAT_VERSION;
 pub use guard::{MAX_ENTRY_BYTES, MAX_FLOW_DEPTH, MAX_LINE_BYTES};
 pub use options::StoreOptions;

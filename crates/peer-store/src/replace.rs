@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use btcfed_core::store::StoreError;
 use btcfed_core::time::Timestamp;
 
-use crate::disk::{Disk, FileInfo};
+use crate::disk::{Disk, FileInfo, HeldFile};
 use crate::scalar;
 
 /// How many damaged files are kept aside. Older ones give way, except those of this session.
@@ -44,7 +44,8 @@ fn name(path: &Path) -> String {
         .into_owned()
 }
 
-/// Replaces the content of `path`, durably: temporary file, sync, rename, sync of the directory.
+/// Replaces the content of `path`, durably: temporary file, sync, rename, sync of the directory. Gives back the file that
+/// was replaced, held open since just before the rename, where the disk can do that.
 ///
 /// # Errors
 /// The file is the complete old one; or, when only the last step failed, the complete new one that a power cut may undo.
@@ -53,7 +54,7 @@ pub(crate) fn replace(
     path: &Path,
     bytes: &[u8],
     like: Option<&FileInfo>,
-) -> Result<(), StoreError> {
+) -> Result<Option<Box<dyn HeldFile>>, StoreError> {
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     let temp = path.with_file_name(format!(
         ".{}{TEMP}{}-{count}",
@@ -65,20 +66,22 @@ pub(crate) fn replace(
         .map_err(|error| failed("write", &temp, &error))
         .and_then(|file| file.sync().map_err(|error| failed("sync", &temp, &error)))
         .and_then(|()| {
+            let held = disk.hold(path).ok();
             disk.rename(&temp, path)
                 .map_err(|error| failed("rename", path, &error))
+                .map(|()| held)
         });
-    if let Err(error) = written {
+    let held = written.inspect_err(|_| {
         if let Err(leftover) = disk.remove(&temp)
             && leftover.kind() != io::ErrorKind::NotFound
         {
             tracing::debug!(path = %temp.display(), error = %leftover, "a temporary file stays until the next start");
         }
-        return Err(error);
-    }
+    })?;
     let directory = directory(path);
     disk.sync_dir(directory)
-        .map_err(|error| failed("sync", directory, &error))
+        .map_err(|error| failed("sync", directory, &error))?;
+    Ok(held)
 }
 
 /// Deletes temporary files that crashed processes left. To be called while holding the lock exclusively, because only

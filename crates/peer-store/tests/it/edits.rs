@@ -268,3 +268,51 @@ fn what_the_node_does_meanwhile_survives_an_edit_of_the_same_peer() {
             .durable
     );
 }
+
+#[test]
+fn an_edit_written_into_the_file_that_a_save_just_replaced_is_not_lost() {
+    let place = Place::new();
+    let store = place.open();
+    assert!(create(&store, 1) && create(&store, 2));
+    for (number, pause) in [(5, 0), (6, 300)] {
+        // An editor has the file open, the store saves, then the editor writes: into a file without a name.
+        let mut editor = fs::OpenOptions::new()
+            .write(true)
+            .open(&place.path)
+            .unwrap();
+        let entry =
+            keys("  - public_key: KEYX # late\n    addresses:\n      - /ip4/10.1.1.1/tcp/1\nbans:")
+                .replace("KEYX", &test_key(number).to_string());
+        let edited = place.read().replacen("bans:", &entry, 1);
+        assert!(create(&store, 10 + number), "a save");
+        editor.set_len(0).unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        editor.write_all(edited.as_bytes()).unwrap();
+        until("the late edit", || knows(&store, number));
+        assert!(knows(&store, 10 + number), "the save is not undone");
+        let key = test_key(number).to_string();
+        until("the late edit in the file", || {
+            place.read().contains(&format!("{key} # late"))
+        });
+    }
+    assert_eq!(store.snapshot().len(), 6);
+}
+
+#[test]
+fn a_deletion_written_into_the_file_that_a_save_just_replaced_is_a_deletion() {
+    let place = Place::new();
+    let store = place.open();
+    assert!(create(&store, 1));
+    let mut editor = fs::OpenOptions::new()
+        .write(true)
+        .open(&place.path)
+        .unwrap();
+    assert!(create(&store, 2));
+    editor.set_len(0).unwrap();
+    editor.write_all(b"peers: []\n").unwrap();
+    until("the deletion", || !knows(&store, 1));
+    assert!(
+        knows(&store, 2),
+        "what came after the editor opened the file stays"
+    );
+}
