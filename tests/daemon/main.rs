@@ -14,3 +14,4 @@ mod commands;
 mod federation;
 mod lifecycle;
 mod reload;
+mod socket;
