@@ -203,3 +203,85 @@ fn the_command_line_answers_mistakes_with_the_promised_codes() {
         "looking around leaves nothing but a lock file behind"
     );
 }
+
+#[test]
+fn a_broken_configuration_does_not_hide_a_daemon_that_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("conf.yaml");
+    fs::write(&conf, "network:\n  addresses: [/ip4/127.0.0.1/tcp/0]\n").unwrap();
+    let node = Daemon::start(dir.path());
+    for broken in ["nonsense: true\n", "admin:\n  socket: elsewhere.sock\n"] {
+        fs::write(&conf, broken).unwrap();
+        assert_eq!(node.json(&["status"])["state"], "running", "{broken}");
+        assert_eq!(run_json(dir.path(), &["health"]).0, 0, "{broken}");
+        assert_eq!(
+            run_json(dir.path(), &["wait", "--peers", "0"]).0,
+            0,
+            "{broken}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_or_too_short_name_removes_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = btcfed_core::testing::test_key(1).peer_id();
+    assert_eq!(
+        run_json(dir.path(), &["peers", "add", &format!("{id}@127.0.0.1:1")]).0,
+        0
+    );
+    for wanted in ["", "1", "12D3KooW"] {
+        assert_ne!(
+            run_json(dir.path(), &["peers", "remove", wanted]).0,
+            0,
+            "{wanted:?}"
+        );
+    }
+    for name in ["", "a\nb", "\u{1b}[31mred"] {
+        let target = format!("{id}@127.0.0.1:1");
+        assert_eq!(
+            run_json(dir.path(), &["peers", "add", &target, "--name", name]).0,
+            65,
+            "{name:?}"
+        );
+    }
+    assert_eq!(
+        run_json(dir.path(), &["peers", "list"]).1["peers"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_and_a_wrong_command_line_is_told_as_json_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = crate::common::daemon::command(dir.path(), &["config", "dump"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    let (code, document) = run_json(dir.path(), &["frobnicate"]);
+    assert_eq!(
+        (code, document["error"]["kind"].as_str()),
+        (2, Some("usage"))
+    );
+}
+
+#[test]
+fn something_else_in_place_of_the_node_lock_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        dir.path().join("node.lock"),
+        rustix::fs::Mode::RUSR,
+    )
+    .unwrap();
+    let (code, document) = run_json(dir.path(), &["run", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    assert_eq!(code, 73, "{document}");
+}

@@ -28,7 +28,17 @@ pub fn main() -> Exit {
         Err(error) => return usage(&error),
     };
     let output = Output::new(cli.global.json, cli.global.quiet);
+    // A daemon goes on without anybody who listens.
+    let must_be_heard = !matches!(cli.command, Command::Run(_));
     match dispatch(cli, &output) {
+        Ok(exit) if must_be_heard && output::result_is_lost() => {
+            output.error(&CliError::new(
+                Exit::Io,
+                "transient",
+                "the result could not be written to standard output",
+            ));
+            if exit == Exit::Ok { Exit::Io } else { exit }
+        }
         Ok(exit) => exit,
         Err(error) => {
             output.error(&error);
@@ -39,6 +49,18 @@ pub fn main() -> Exit {
 
 /// Prints what clap has to say: help and version are results, everything else is talk.
 fn usage(error: &clap::Error) -> Exit {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let message = error.render().to_string();
+        let first = message
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ");
+        let shown = CliError::new(Exit::Usage, "usage", first)
+            .hint("`btcfed help COMMAND` shows every option");
+        Output::new(true, false).error(&shown);
+        return Exit::Usage;
+    }
     if let Err(error) = error.print() {
         tracing::debug!(%error, "help not printed");
     }

@@ -173,7 +173,9 @@ impl From<StoreError> for CliError {
         let exit = match &error {
             StoreError::Io { .. } => Exit::Io,
             StoreError::Locked { .. } => Exit::Busy,
-            StoreError::Patch(PatchError::TooLong { .. }) => Exit::Data,
+            StoreError::Patch(PatchError::TooLong { .. } | PatchError::BadText { .. }) => {
+                Exit::Data
+            }
             _ => Exit::Failed,
         };
         Self::new(exit, error.kind().as_str(), error.to_string())

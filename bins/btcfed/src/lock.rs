@@ -8,8 +8,11 @@ use fd_lock::{RwLock, RwLockWriteGuard};
 
 use crate::exit::{CliError, Exit};
 
-/// Longest text read from a lock file, in bytes: a process id.
-const MAX_HOLDER_BYTES: u64 = 32;
+/// Longest text read from a lock file, in bytes: a process id and a path.
+const MAX_HOLDER_BYTES: u64 = 4096;
+
+/// The name of the lock file in a state directory.
+pub const NODE_LOCK: &str = "node.lock";
 
 /// The file `node.lock` of a state directory. It is never renamed or deleted; the operating system releases the lock
 /// when the process ends, however it ends.
@@ -25,7 +28,16 @@ impl NodeLock {
     /// # Errors
     /// It cannot be created.
     pub fn open(state_dir: &Path) -> Result<Self, CliError> {
-        let path = state_dir.join("node.lock");
+        let path = state_dir.join(NODE_LOCK);
+        if path.symlink_metadata().is_ok() && !path.is_file() {
+            return Err(CliError::new(
+                Exit::CannotCreate,
+                "fatal",
+                "cannot open the node lock: not a regular file",
+            )
+            .file(path.display())
+            .hint("remove what stands there, or name another state directory with --state-dir"));
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -48,42 +60,66 @@ impl NodeLock {
         })
     }
 
-    /// Takes the lock, or says who has it. Never waits.
+    /// Takes the lock, or says who has it. Never waits. The file then tells this process and its admin socket.
     ///
     /// # Errors
     /// Another node runs in this directory.
-    pub fn acquire(&mut self) -> Result<RwLockWriteGuard<'_, File>, CliError> {
-        let holder = read_holder(&self.path);
+    pub fn acquire(&mut self, socket: &Path) -> Result<RwLockWriteGuard<'_, File>, CliError> {
+        let holder = Holder::read(&self.path);
         let path = self.path.display().to_string();
         let mut guard = self.lock.try_write().map_err(|_| {
-            let who = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+            let who = holder.map(|holder| format!(" (process {})", holder.process)).unwrap_or_default();
             CliError::new(Exit::Busy, "transient", format!("another node is running in this directory{who}"))
                 .file(path)
                 .hint("stop it with `btcfed stop`, or give this node a directory of its own with --state-dir")
         })?;
-        write_holder(&mut guard).map_err(|error| {
-            CliError::new(
-                Exit::Io,
-                "fatal",
-                format!("cannot write the node lock: {error}"),
-            )
-        })?;
+        // The lock is held whether or not this can be written: a full disk is no reason not to start.
+        if let Err(error) = write_holder(&mut guard, socket) {
+            tracing::warn!(%error, "the node lock does not tell who holds it");
+        }
         Ok(guard)
     }
 }
 
-fn read_holder(path: &Path) -> Option<u32> {
-    let mut text = String::new();
-    File::open(path)
-        .ok()?
-        .take(MAX_HOLDER_BYTES)
-        .read_to_string(&mut text)
-        .ok()?;
-    text.trim().parse().ok()
+/// What a lock file says about the node that holds or last held it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub process: u32,
+    /// Where its admin socket is.
+    pub socket: Option<PathBuf>,
 }
 
-fn write_holder(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
+impl Holder {
+    /// Reads the lock file at `path`; `None` when there is none or it says nothing.
+    #[must_use]
+    pub fn read(path: &Path) -> Option<Self> {
+        if !path.is_file() {
+            return None;
+        }
+        let mut text = String::new();
+        File::open(path)
+            .ok()?
+            .take(MAX_HOLDER_BYTES)
+            .read_to_string(&mut text)
+            .ok()?;
+        let mut lines = text.lines();
+        let process = lines.next()?.trim().parse().ok()?;
+        let socket = lines
+            .next()
+            .filter(|line| !line.is_empty())
+            .map(PathBuf::from);
+        Some(Self { process, socket })
+    }
+}
+
+fn write_holder(file: &mut File, socket: &Path) -> io::Result<()> {
+    let text = format!(
+        "{}\n{}\n",
+        std::process::id(),
+        std::path::absolute(socket)?.display()
+    );
     file.seek(SeekFrom::Start(0))?;
-    writeln!(file, "{}", std::process::id())
+    file.write_all(text.as_bytes())?;
+    file.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX))
 }

@@ -95,6 +95,9 @@ fn parse_identity(text: &str) -> Result<PeerKey, CliError> {
         })
 }
 
+/// Shortest beginning of a peer id that names a peer, in characters: all ids begin with the same eight.
+const SHORTEST_PREFIX: usize = 12;
+
 /// Finds the one peer that `wanted` names: a peer id, a public key, a name, or the unique beginning of a peer id.
 ///
 /// # Errors
@@ -103,11 +106,19 @@ pub fn find(set: &PeerSet, wanted: &str) -> Result<Arc<PeerRecord>, CliError> {
     if let Ok(key) = parse_identity(wanted) {
         return set.get(&key).cloned().ok_or_else(|| unknown(wanted));
     }
+    if wanted.is_empty() {
+        return Err(
+            CliError::new(Exit::Data, "config", "no peer is named: the text is empty")
+                .hint("write a peer id, a public key, a name, or the beginning of a peer id"),
+        );
+    }
     let named: Vec<_> = set
         .iter()
         .filter(|record| record.name.as_deref() == Some(wanted))
         .collect();
-    let matching = if named.is_empty() {
+    let matching = if named.is_empty() && wanted.len() < SHORTEST_PREFIX {
+        Vec::new()
+    } else if named.is_empty() {
         set.iter()
             .filter(|record| record.peer_id().to_string().starts_with(wanted))
             .collect()
@@ -367,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_ambiguous_beginning_names_nobody() {
+    async fn an_ambiguous_name_or_too_short_a_beginning_names_nobody() {
         let store = MemoryStore::default();
         for n in 1..=3 {
             let new = NewPeer {
@@ -378,7 +389,15 @@ mod tests {
             };
             add(&store, Some(key(9)), &new).await.unwrap();
         }
-        let error = find(&store.snapshot(), "12D3KooW").unwrap_err();
-        assert!(error.message.contains("fits 3 peers"), "{error}");
+        for wanted in ["", "1", "12D3KooW"] {
+            assert!(find(&store.snapshot(), wanted).is_err(), "{wanted:?}");
+        }
+        for n in 4..=5 {
+            let mut twin = PeerRecord::new(key(n), PeerSource::Operator);
+            twin.name = Some("twin".into());
+            store.apply(PeerPatch::create(twin)).await.unwrap();
+        }
+        let error = find(&store.snapshot(), "twin").unwrap_err();
+        assert!(error.message.contains("fits 2 peers"), "{error}");
     }
 }

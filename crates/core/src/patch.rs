@@ -155,6 +155,16 @@ pub enum PatchError {
         /// The bound that was reached.
         limit: usize,
     },
+    /// A field holds what it must not.
+    #[error("{field} of peer {peer} {reason}")]
+    BadText {
+        /// Whose.
+        peer: PeerId,
+        /// `name`, `note`.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A field exceeds its bound.
     #[error("{field} of peer {peer} is {len} bytes long; at most {limit} are allowed")]
     TooLong {

@@ -216,7 +216,7 @@ impl PeerSet {
         if self.contains(&record.key) {
             return Err(PatchError::Duplicate(record.peer_id()));
         }
-        check_lengths(&record)?;
+        check_texts(&record)?;
         changes.extend(self.make_room(record.is_reserved())?);
         if record.source.is_chosen_by_operator() {
             self.forgotten.remove(&record.key);
@@ -229,7 +229,7 @@ impl PeerSet {
     }
 
     fn update(&mut self, mut record: PeerRecord, now: Timestamp) -> Result<PeerChange, PatchError> {
-        check_lengths(&record)?;
+        check_texts(&record)?;
         if !self.contains(&record.key) {
             return Err(PatchError::UnknownPeer(record.peer_id()));
         }
@@ -438,7 +438,7 @@ fn changed(old: &Arc<PeerRecord>, new: &Arc<PeerRecord>) -> bool {
     !Arc::ptr_eq(old, new) && old != new
 }
 
-fn check_lengths(record: &PeerRecord) -> Result<(), PatchError> {
+fn check_texts(record: &PeerRecord) -> Result<(), PatchError> {
     let fields = [
         ("name", &record.name, limits::MAX_NAME_BYTES),
         ("note", &record.note, limits::MAX_NOTE_BYTES),
@@ -452,6 +452,23 @@ fn check_lengths(record: &PeerRecord) -> Result<(), PatchError> {
                 limit,
             });
         }
+        if value
+            .as_ref()
+            .is_some_and(|text| text.chars().any(char::is_control))
+        {
+            return Err(PatchError::BadText {
+                peer: record.peer_id(),
+                field,
+                reason: "holds a control character, such as a line break",
+            });
+        }
+    }
+    if record.name.as_deref() == Some("") {
+        return Err(PatchError::BadText {
+            peer: record.peer_id(),
+            field: "name",
+            reason: "is empty",
+        });
     }
     Ok(())
 }

@@ -356,3 +356,23 @@ fn an_address_that_failed_is_marked_and_dialled_last() {
     assert_eq!(record.addresses[0].last_failure, Some(NOW.wall));
     assert_eq!(record.dial_order(), [test_addr(2), test_addr(1)]);
 }
+
+#[test]
+fn names_and_notes_are_one_line_of_text_and_a_name_is_not_empty() {
+    let set = PeerSet::default();
+    for (name, note) in [
+        (Some("a\nb"), None),
+        (Some("\u{1b}[31mred"), None),
+        (Some(""), None),
+        (None, Some("a\u{7}")),
+    ] {
+        let mut record = test_record(1);
+        record.name = name.map(str::to_owned);
+        record.note = note.map(str::to_owned);
+        let refused = set.apply(&PeerPatch::create(record), NOW);
+        assert!(
+            matches!(refused, Err(PatchError::BadText { .. })),
+            "{name:?} {note:?}"
+        );
+    }
+}

@@ -61,6 +61,11 @@ impl Connections {
     }
 
     /// The connection of a peer.
+    pub(crate) fn get(&self, peer: &PeerKey) -> Option<&Connection> {
+        self.by_peer.get(peer)
+    }
+
+    /// The same, to be changed.
     pub(crate) fn get_mut(&mut self, peer: &PeerKey) -> Option<&mut Connection> {
         self.by_peer.get_mut(peer)
     }

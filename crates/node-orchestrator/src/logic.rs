@@ -30,8 +30,11 @@ use crate::penalty;
 use crate::status::NodeCounters;
 
 /// Most outputs drained from the exchange engine in one go: an engine that never stops talking is a bug, and must not
-/// take the node with it. What is left is drained after the next event.
+/// take the node with it. What is left is drained in the next turn.
 const MAX_OUTPUTS_PER_EVENT: usize = 10_000;
+
+/// Most addresses for which it is remembered that the log has told of them.
+const MAX_TOLD: usize = 1024;
 
 /// Everything a node knows besides its store.
 #[derive(Debug)]
@@ -50,6 +53,11 @@ pub(crate) struct NodeLogic {
     refused: Vec<BanTarget>,
     reserved: BTreeSet<PeerKey>,
     rng: SeededRng,
+    /// The engine has more to say than one turn allows.
+    undrained: bool,
+    /// Addresses at which somebody else answered, told once each.
+    told_wrong_peer: BTreeSet<PeerAddr>,
+    told_own_entry: bool,
     actions: Vec<Action>,
 }
 
@@ -76,6 +84,9 @@ impl NodeLogic {
             refused: Vec::new(),
             reserved: BTreeSet::new(),
             rng: SeededRng::from_seed(seed),
+            undrained: false,
+            told_wrong_peer: BTreeSet::new(),
+            told_own_entry: false,
             actions: Vec::new(),
         }
     }
@@ -83,6 +94,7 @@ impl NodeLogic {
     /// The first decisions: what is refused and reserved, what is told about this node, whom to dial.
     pub(crate) fn start(&mut self, now: Now, listen: Vec<PeerAddr>) -> Vec<Action> {
         self.listen = listen;
+        self.tell_own_entry();
         self.update_refused(now);
         self.update_reserved();
         self.update_own_record(now);
@@ -125,6 +137,7 @@ impl NodeLogic {
                     .saturating_add(until.saturating_since(now.wall))
             });
         [
+            self.undrained.then_some(now.monotonic),
             self.exchange.next_deadline(),
             self.dialer.next_deadline(),
             self.own_record.next_deadline(),
@@ -136,6 +149,9 @@ impl NodeLogic {
     }
 
     fn on_deadline(&mut self, now: Now) {
+        if self.undrained {
+            self.drain(now);
+        }
         if self
             .exchange
             .next_deadline()
@@ -284,6 +300,7 @@ impl NodeLogic {
             return;
         };
         self.counters.dials_failed += 1;
+        self.tell_wrong_peer(peer, attempts);
         let reason = describe(attempts);
         tracing::debug!(%id, peer = peer.map(|p| p.peer_id().to_string()), %reason, ?retry_in, "dial failed");
         if let Some(key) = peer {
@@ -341,6 +358,7 @@ impl NodeLogic {
                 .iter()
                 .any(|change| !matches!(change, PeerChange::Touched(_)))
         {
+            self.tell_own_entry();
             self.update_refused(now);
             self.update_reserved();
             self.plan_dials(now);
@@ -355,6 +373,7 @@ impl NodeLogic {
                 let source = self.set.get(key).map(|record| record.source.as_str());
                 tracing::info!(peer = %key.peer_id(), source, known = self.set.len(), "peer added");
                 self.dialer.reset(key);
+                self.note_contact_with_new(key);
                 self.actions.push(Action::Tell(NodeEvent::PeerAdded(*key)));
             }
             PeerChange::Removed(key) => {
@@ -393,9 +412,47 @@ impl NodeLogic {
         }
     }
 
+    /// A peer that connected before its record arrived is known only now: its proof of identity counts from here.
+    fn note_contact_with_new(&mut self, key: &PeerKey) {
+        let is_noted = self
+            .set
+            .get(key)
+            .is_none_or(|record| record.stats.last_seen.is_some());
+        let Some(connection) = self.connections.get(key).filter(|_| !is_noted) else {
+            return;
+        };
+        let dialled = connection.direction == Direction::Outbound;
+        let addr = dialled.then(|| connection.addr.clone());
+        self.store(PeerOp::ContactSucceeded { key: *key, addr });
+    }
+
+    /// Tells once what an operator has to mend: an entry for this node itself, somebody else at an address.
+    fn tell_own_entry(&mut self) {
+        if self.set.contains(&self.own) && !std::mem::replace(&mut self.told_own_entry, true) {
+            tracing::warn!(peer = %self.own.peer_id(), "this node itself is listed as a peer; the entry is ignored");
+        }
+    }
+
+    fn tell_wrong_peer(&mut self, peer: Option<PeerKey>, attempts: &[(PeerAddr, DialError)]) {
+        for (addr, error) in attempts {
+            let DialError::WrongPeer { obtained } = error else {
+                continue;
+            };
+            if self.told_wrong_peer.len() < MAX_TOLD && self.told_wrong_peer.insert(addr.clone()) {
+                let wanted = peer.map(|peer| peer.peer_id().to_string());
+                tracing::warn!(%addr, wanted, found = ?obtained, "a different peer answers at this address");
+            }
+        }
+    }
+
     /// Feeds the engine and turns everything it wants into actions.
     fn feed(&mut self, now: Now, input: Input) {
         self.exchange.handle(now, input);
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: Now) {
+        self.undrained = false;
         for _ in 0..MAX_OUTPUTS_PER_EVENT {
             let Some(output) = self.exchange.poll_output() else {
                 return;
@@ -406,6 +463,7 @@ impl NodeLogic {
             limit = MAX_OUTPUTS_PER_EVENT,
             "the exchange engine produced too much at once"
         );
+        self.undrained = true;
     }
 
     fn on_output(&mut self, now: Now, output: Output) {

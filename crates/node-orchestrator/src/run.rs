@@ -1,6 +1,7 @@
 //! The node task: waits for whatever happens first, asks the logic, does what it says. The only asynchronous file that
 //! decides anything about order: control first, then the store, then deadlines, then the network.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -244,12 +245,13 @@ impl Node {
     }
 
     fn execute(&mut self, actions: Vec<Action>) {
-        for action in actions {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
             match action {
                 Action::Network(command) => {
                     if let Some(refused) = self.commands.push(command) {
                         tracing::warn!("the network is too slow; a command was dropped");
-                        self.not_queued(refused);
+                        actions.extend(self.not_queued(&refused));
                     }
                 }
                 Action::Store(patch) => self.patches.push(patch),
@@ -274,16 +276,19 @@ impl Node {
         }
     }
 
-    fn not_queued(&mut self, command: NetworkCommand) {
+    /// Lets the logic know that a command was dropped; returns what it makes of that.
+    fn not_queued(&mut self, command: &NetworkCommand) -> Vec<Action> {
         match command {
             NetworkCommand::Request { id, .. } => {
-                self.react(Event::RequestNotQueued {
-                    id,
-                    error: RequestError::Busy,
-                });
+                let error = RequestError::Busy;
+                self.logic
+                    .on_event(self.clock.now(), Event::RequestNotQueued { id: *id, error })
             }
-            NetworkCommand::Dial { id, .. } => self.logic.dial_not_queued(id),
-            _ => {}
+            NetworkCommand::Dial { id, .. } => {
+                self.logic.dial_not_queued(*id);
+                Vec::new()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -427,6 +432,7 @@ impl Node {
             network,
             components,
             network_events,
+            reload_in_flight,
             patches,
             store,
             store_in_flight,
@@ -434,7 +440,7 @@ impl Node {
             ..
         } = self;
         // The network task ends when its last handle is gone.
-        drop((network, components, network_events));
+        drop((network, components, network_events, reload_in_flight));
         let deadline = tokio::time::Instant::now() + timeout;
         let (saved, joined) = tokio::join!(
             tokio::time::timeout_at(deadline, save(store, store_in_flight, patches)),

@@ -396,6 +396,48 @@ async fn a_sick_store_degrades_the_node_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_connects_before_it_is_known_counts_as_contacted_once_it_is() {
+    let node = Harness::start(|_| {}).await;
+    node.connect_as(1, Direction::Inbound, None).await;
+    assert!(!node.store.exists(&test_key(1)));
+    node.store
+        .apply(PeerPatch::one(PeerOp::Learn(signed(1, 101))))
+        .await
+        .unwrap();
+    node.settle().await;
+    let known = node.store.read(&test_key(1)).unwrap();
+    assert_eq!(
+        (known.status, known.stats.successes),
+        (PeerStatus::Valid, 1)
+    );
+    assert!(known.stats.last_seen.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_talks_without_end_does_not_take_the_node_with_it() {
+    let node = Harness::start(|_| {}).await;
+    node.exchange.respond_with(|_, input| match input {
+        Input::Connected { peer, .. } => (0..25_000)
+            .map(|_| {
+                Output::Notice(Notice::SyncCompleted {
+                    peer: *peer,
+                    received: 0,
+                    learned: 0,
+                })
+            })
+            .chain([Output::Store(PeerPatch::one(PeerOp::Learn(signed(2, 102))))])
+            .collect(),
+        _ => Vec::new(),
+    });
+    node.connect_as(1, Direction::Inbound, None).await;
+    node.settle().await;
+    assert!(
+        node.store.exists(&test_key(2)),
+        "what was said last is done as well"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_tell_the_application_what_happened() {
     let node = Harness::start(|_| {}).await;
     let mut events = node.handle.subscribe();

@@ -20,10 +20,10 @@ use crate::peers::{self, NewPeer};
 use crate::view;
 
 /// Most admin connections served at once; further ones wait in the socket's backlog.
-pub const MAX_CONNECTIONS: usize = 32;
+pub const MAX_CONNECTIONS: usize = 128;
 
-/// How long a connection may be silent before it is closed.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a connection may be silent before it is closed: commands speak at once, and a place is worth something.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait after the operating system refused to accept, for example for want of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -14,6 +14,7 @@ use btcfed_peer_store::FilePeerStore;
 use crate::admin::client::Client;
 use crate::cli::args::Global;
 use crate::exit::{CliError, Exit};
+use crate::lock::{Holder, NODE_LOCK};
 use crate::wire;
 
 /// How long a command waits for the daemon unless `--timeout` says otherwise.
@@ -96,21 +97,29 @@ impl Loaded {
     }
 }
 
-/// Connects to the daemon.
-pub(super) fn connect(global: &Global) -> Result<Client, CliError> {
-    let timeout = global.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    match &global.socket {
-        Some(path) => Client::connect(path, timeout),
-        None => Client::connect(&socket_path(global)?, timeout),
-    }
-}
+/// Shortest time a call to the daemon gets: the operating system has no time-out of zero.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Where the daemon's socket is, by the configuration or the environment.
-fn socket_path(global: &Global) -> Result<PathBuf, CliError> {
-    match Environment::of_process().get("BTCFED_SOCKET") {
-        Some(path) => Ok(Path::new(path).to_owned()),
-        None => Ok(load(global)?.full.config.admin.socket),
+/// Connects to the daemon: at `--socket`, else at `$BTCFED_SOCKET`, else where the daemon of the state directory says it
+/// listens, else where the configuration says. So a daemon that runs is found whatever was done to its configuration.
+pub(super) fn connect(global: &Global) -> Result<Client, CliError> {
+    let timeout = global
+        .timeout
+        .unwrap_or(DEFAULT_TIMEOUT)
+        .max(SHORTEST_TIMEOUT);
+    let env = Environment::of_process();
+    if let Some(path) = &global.socket {
+        return Client::connect(path, timeout);
     }
+    if let Some(path) = env.get("BTCFED_SOCKET") {
+        return Client::connect(Path::new(path), timeout);
+    }
+    let (state_dir, _) = source(global, Vec::new());
+    let told = Holder::read(&state_dir.join(NODE_LOCK)).and_then(|holder| holder.socket);
+    if let Some(client) = told.and_then(|path| Client::connect(&path, timeout).ok()) {
+        return Ok(client);
+    }
+    Client::connect(&load(global)?.full.config.admin.socket, timeout)
 }
 
 /// Why there is no key, with the exit code that fits.

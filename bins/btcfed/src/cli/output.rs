@@ -1,6 +1,7 @@
 //! Results to standard output, talk to standard error.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -56,10 +57,20 @@ impl Output {
     }
 }
 
-/// Writes a line. A reader that has gone away wants no more of it, so a failure is no failure.
+/// Set when a result could not be written: the command then fails, whatever it did.
+static RESULT_LOST: AtomicBool = AtomicBool::new(false);
+
+/// True when a result of this process could not be written.
+pub(super) fn result_is_lost() -> bool {
+    RESULT_LOST.load(Ordering::Relaxed)
+}
+
+/// Writes a line. A reader that has gone away wants no more of it, so that is no failure.
 fn write_line(to: &mut impl Write, text: &str) {
     let written = writeln!(to, "{text}").and_then(|()| to.flush());
-    if let Err(error) = written {
-        tracing::debug!(%error, "output not written");
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        RESULT_LOST.store(true, Ordering::Relaxed);
     }
 }

@@ -65,7 +65,7 @@ async fn serve(
     }
     create_dir(&loaded.state_dir)?;
     let mut lock = NodeLock::open(&loaded.state_dir)?;
-    let _held_for_life = lock.acquire()?;
+    let _held_for_life = lock.acquire(&loaded.full.config.admin.socket)?;
 
     let (secret, generated, warning) = loaded.key_or_new()?;
     if let Some(warning) = warning {
