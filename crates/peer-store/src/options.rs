@@ -4,11 +4,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use btcfed_core::config::StorageConfig;
 use btcfed_core::store::StoreError;
 use btcfed_core::time::Clock;
 
 use crate::clock::SystemClock;
 use crate::disk::{Disk, OsDisk};
+
+/// What can be changed while a store is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tuning {
+    pub(crate) lock_timeout: Duration,
+    pub(crate) watch: bool,
+    pub(crate) debounce: Duration,
+    pub(crate) flush_interval: Duration,
+}
+
+impl Tuning {
+    pub(crate) const fn of(config: &StorageConfig) -> Self {
+        Self {
+            lock_timeout: config.lock_timeout,
+            watch: config.watch,
+            debounce: config.debounce,
+            flush_interval: config.flush_interval,
+        }
+    }
+}
 
 /// Name of the directory below the user's state directory, and of the file in it.
 const DEFAULT_PLACE: [&str; 2] = ["btcfed", "peers.yaml"];
@@ -17,10 +38,7 @@ const DEFAULT_PLACE: [&str; 2] = ["btcfed", "peers.yaml"];
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     pub(crate) path: PathBuf,
-    pub(crate) lock_timeout: Duration,
-    pub(crate) watch: bool,
-    pub(crate) debounce: Duration,
-    pub(crate) flush_interval: Duration,
+    pub(crate) tuning: Tuning,
     pub(crate) soft_interval: Duration,
     pub(crate) retry_after: Duration,
     pub(crate) max_file_bytes: u64,
@@ -34,10 +52,12 @@ impl StoreOptions {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            lock_timeout: Duration::from_secs(5),
-            watch: true,
-            debounce: Duration::from_millis(250),
-            flush_interval: Duration::from_secs(1),
+            tuning: Tuning {
+                lock_timeout: Duration::from_secs(5),
+                watch: true,
+                debounce: Duration::from_millis(250),
+                flush_interval: Duration::from_secs(1),
+            },
             soft_interval: Duration::from_secs(60),
             retry_after: Duration::from_millis(200),
             max_file_bytes: 64 * 1024 * 1024,
@@ -63,7 +83,7 @@ impl StoreOptions {
     /// How long to wait for the lock before giving up for now. Default 5 s.
     #[must_use]
     pub const fn with_lock_timeout(mut self, timeout: Duration) -> Self {
-        self.lock_timeout = timeout;
+        self.tuning.lock_timeout = timeout;
         self
     }
 
@@ -71,14 +91,14 @@ impl StoreOptions {
     /// taken in by `reload` and before every save.
     #[must_use]
     pub const fn with_watch(mut self, watch: bool) -> Self {
-        self.watch = watch;
+        self.tuning.watch = watch;
         self
     }
 
     /// How long the file must be quiet before an edit is read. Default 250 ms.
     #[must_use]
     pub const fn with_debounce(mut self, debounce: Duration) -> Self {
-        self.debounce = debounce;
+        self.tuning.debounce = debounce;
         self
     }
 
@@ -86,7 +106,7 @@ impl StoreOptions {
     /// rewritten. Default 1 s. Changes that somebody waits for are written at once.
     #[must_use]
     pub const fn with_flush_interval(mut self, interval: Duration) -> Self {
-        self.flush_interval = interval;
+        self.tuning.flush_interval = interval;
         self
     }
 

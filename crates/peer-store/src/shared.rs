@@ -12,7 +12,7 @@ use btcfed_core::{PeerSet, time::Timestamp};
 use tokio::sync::{broadcast, oneshot};
 
 use crate::document::FORMAT_VERSION;
-use crate::options::StoreOptions;
+use crate::options::{StoreOptions, Tuning};
 
 /// Most callers that may wait for the disk at a time; further ones are told `durable: false` at once.
 pub const MAX_WAITING: usize = 65_536;
@@ -48,6 +48,8 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) set: Arc<PeerSet>,
+    /// How the store works now; at first as its options say.
+    pub(crate) tuning: Tuning,
     /// Counts changes of the set.
     pub(crate) ticket: u64,
     /// Since when hard changes wait that nobody waits for.
@@ -84,6 +86,7 @@ impl Shared {
         let set = Arc::new(PeerSet::default());
         let state = State {
             set: Arc::clone(&set),
+            tuning: options.tuning,
             ticket: 0,
             hard_since: None,
             soft_since: None,
@@ -111,6 +114,29 @@ impl Shared {
     /// The state. A panic elsewhere cannot leave it half-changed, so a poisoned lock is as good as any.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tuning(&self) -> Tuning {
+        self.state().tuning
+    }
+
+    /// Changes how the store works. The store's thread starts or stops watching by itself.
+    pub(crate) fn tune(&self, tuning: Tuning) {
+        let mut state = self.state();
+        let old = std::mem::replace(&mut state.tuning, tuning);
+        if old == tuning {
+            return;
+        }
+        if !tuning.watch {
+            state.look_at = None;
+        } else if tuning.debounce != old.debounce {
+            // A look that waits for an edit to settle need not wait longer than it would from now on.
+            let soon = Instant::now() + tuning.debounce;
+            state.look_at = state.look_at.map(|at| at.min(soon));
+        }
+        drop(state);
+        tracing::info!(path = %self.options.path.display(), ?tuning, "storage settings changed");
+        self.wake.notify_one();
     }
 
     pub(crate) fn snapshot(&self) -> Arc<PeerSet> {

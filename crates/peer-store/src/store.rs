@@ -7,13 +7,15 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use btcfed_core::PeerSet;
+use btcfed_core::config::NodeConfig;
 use btcfed_core::patch::PeerPatch;
+use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_core::store::{
     Applied, PeerStore, Reloaded, SkippedEntry, StoreError, StoreEvents, StoreHealth,
 };
 use tokio::sync::oneshot;
 
-use crate::options::StoreOptions;
+use crate::options::{StoreOptions, Tuning};
 use crate::replace::failed;
 use crate::shared::{Reply, Request, Shared};
 use crate::worker::Worker;
@@ -211,5 +213,16 @@ impl PeerStore for FilePeerStore {
 
     fn health(&self) -> StoreHealth {
         Self::health(self)
+    }
+}
+
+/// Takes `storage.*` of a configuration: lock timeout, watching, debounce and flush interval change while the store is
+/// open. What did not change goes on undisturbed.
+#[async_trait]
+impl Reconfigure for FilePeerStore {
+    async fn prepare(&self, config: &NodeConfig) -> Result<Box<dyn Staged>, ReconfigureError> {
+        let tuning = Tuning::of(&config.storage);
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(StagedFn::new(move || shared.tune(tuning))))
     }
 }

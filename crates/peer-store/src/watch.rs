@@ -64,8 +64,12 @@ fn look_soon(shared: &Weak<Shared>) {
     let Some(shared) = shared.upgrade() else {
         return;
     };
-    let debounce = shared.options.debounce;
-    shared.state().look_at = Some(Instant::now() + debounce);
+    let mut state = shared.state();
+    if !state.tuning.watch {
+        return;
+    }
+    state.look_at = Some(Instant::now() + state.tuning.debounce);
+    drop(state);
     shared.wake.notify_one();
 }
 

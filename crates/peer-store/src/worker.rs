@@ -31,6 +31,8 @@ enum Job {
     Poll,
     Request(Request),
     Save,
+    /// Watching is to begin or to end.
+    Watch(bool),
 }
 
 pub(crate) struct Worker {
@@ -40,6 +42,8 @@ pub(crate) struct Worker {
     retry_wait: Duration,
     poll_at: Option<Instant>,
     watch: Option<Watch>,
+    /// Edits are noticed; without a watch by polling alone.
+    is_watching: bool,
 }
 
 impl Worker {
@@ -54,16 +58,34 @@ impl Worker {
             retry_wait,
             poll_at: None,
             watch: None,
+            is_watching: false,
         };
         // Watching begins before the first read, so that no edit falls between the two.
-        if worker.shared.options.watch {
-            worker.watch = Watch::start(&worker.shared, &worker.file.paths());
-            worker.poll_at = Some(Instant::now() + POLL_INTERVAL);
+        if worker.shared.tuning().watch {
+            worker.start_watching();
         }
         worker.file.remove_leftovers();
         let read = worker.read(true).map(drop);
         worker.settle(&read);
         worker
+    }
+
+    fn start_watching(&mut self) {
+        self.is_watching = true;
+        self.watch = Watch::start(&self.shared, &self.file.paths());
+        self.poll_at = Some(Instant::now() + POLL_INTERVAL);
+    }
+
+    /// Begins or ends watching. What was edited while nobody watched is noticed as if it had just happened.
+    fn watch(&mut self, on: bool) {
+        if on {
+            self.start_watching();
+            self.poll();
+        } else {
+            self.is_watching = false;
+            self.watch = None;
+            self.poll_at = None;
+        }
     }
 
     /// Works until the store is closed.
@@ -80,6 +102,7 @@ impl Worker {
                 Job::Request(Request::Flush(reply)) => reply.send(self.flush()),
                 Job::Request(Request::Reload(reply)) => reply.send(self.reload()),
                 Job::Save => drop(self.save()),
+                Job::Watch(on) => self.watch(on),
             }
         }
     }
@@ -102,10 +125,15 @@ impl Worker {
             if state.closing {
                 return Job::Close;
             }
+            if state.tuning.watch != self.is_watching {
+                return Job::Watch(state.tuning.watch);
+            }
             let save_at = match self.retry_at {
                 Some(at) => Some(at),
                 None => [
-                    state.hard_since.map(|since| since + options.flush_interval),
+                    state
+                        .hard_since
+                        .map(|since| since + state.tuning.flush_interval),
                     state.soft_since.map(|since| since + options.soft_interval),
                 ]
                 .into_iter()
@@ -146,11 +174,7 @@ impl Worker {
     fn look(&mut self) {
         match self.read(false) {
             Ok(Outcome::Unfinished) => {
-                let debounce = self.shared.options.debounce.max(RELOOK);
-                self.shared
-                    .state()
-                    .look_at
-                    .get_or_insert_with(|| Instant::now() + debounce);
+                self.look_again(RELOOK);
             }
             Ok(_) if self.retry_at.is_some() => drop(self.save()),
             Ok(_) => {}
@@ -161,17 +185,22 @@ impl Worker {
     fn poll(&mut self) {
         self.poll_at = Some(Instant::now() + POLL_INTERVAL);
         if self.file.is_touched() {
-            let debounce = self.shared.options.debounce;
-            self.shared
-                .state()
-                .look_at
-                .get_or_insert_with(|| Instant::now() + debounce);
+            self.look_again(Duration::ZERO);
+        }
+    }
+
+    /// Plans a look after the debounce time, and not before `least`.
+    fn look_again(&self, least: Duration) {
+        let mut state = self.shared.state();
+        let wait = state.tuning.debounce.max(least);
+        if state.tuning.watch {
+            state.look_at.get_or_insert_with(|| Instant::now() + wait);
         }
     }
 
     /// Reads the file if it changed, under the shared lock if that can be had.
     fn read(&mut self, at_once: bool) -> Result<Outcome, StoreError> {
-        let wait = self.shared.options.lock_timeout.min(READ_LOCK_WAIT);
+        let wait = self.shared.tuning().lock_timeout.min(READ_LOCK_WAIT);
         let target = self.file.target()?;
         match with_lock(&target, Access::Shared, wait, || {
             self.file.take_in(&target, at_once)
@@ -210,7 +239,7 @@ impl Worker {
     /// Writes everything that waits and answers everybody who waits.
     fn save(&mut self) -> Result<(), StoreError> {
         let waiting = std::mem::take(&mut self.shared.state().waiting);
-        let timeout = self.shared.options.lock_timeout;
+        let timeout = self.shared.tuning().lock_timeout;
         let result = loop {
             let attempt = self.file.target().and_then(|target| {
                 with_lock(&target, Access::Exclusive, timeout, || {

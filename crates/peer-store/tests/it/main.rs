@@ -7,5 +7,6 @@ mod damage;
 mod edits;
 mod faults;
 mod files;
+mod reconfigure;
 mod roundtrip;
 mod sharing;
