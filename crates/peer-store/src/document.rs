@@ -103,6 +103,8 @@ pub(crate) struct Document {
     pub(crate) unrolled: bool,
     /// Peers that are known but neither in the file nor deleted: their entries are probably among the unreadable ones.
     pub(crate) withheld: BTreeSet<PeerKey>,
+    /// The unreadable entries among which those of the withheld peers may be.
+    pub(crate) doubts: BTreeSet<Arc<str>>,
 }
 
 impl Default for Document {
@@ -117,6 +119,7 @@ impl Default for Document {
             damage: Vec::new(),
             unrolled: false,
             withheld: BTreeSet::new(),
+            doubts: BTreeSet::new(),
         }
     }
 }
@@ -371,6 +374,13 @@ impl Document {
             Says::Bad(refusal) => Some((item, &**refusal)),
             Says::Peer { .. } | Says::Ban(_) | Says::Forgotten(..) => None,
         })
+    }
+
+    /// Entries that cannot be attributed to anybody, by their text.
+    pub(crate) fn nameless(&self) -> impl Iterator<Item = (&str, &Item, &Refusal)> {
+        self.bad()
+            .filter(|(_, refusal)| refusal.key.is_none())
+            .map(|(item, refusal)| (item.text.trim_ascii(), item, refusal))
     }
 
     /// The entries that could not be read, for people.

@@ -327,6 +327,10 @@ impl TheFile {
         let is_first = !std::mem::replace(&mut self.was_read, true) && state.ticket == 0;
         let merged = merge(&self.document, &document, &state.set);
         document.withheld = merged.withheld;
+        document.doubts = merged.doubts;
+        for (key, line) in &merged.waits {
+            tracing::warn!(peer = %key.peer_id(), line, "deletion of {} waits until line {line} can be read", key.peer_id());
+        }
         let changes = merged.set.changes_since(&state.set);
         state.newer_version = Some(document.version).filter(|version| *version > FORMAT_VERSION);
         state.generation = state.generation.max(document.generation);

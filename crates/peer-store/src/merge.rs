@@ -25,6 +25,10 @@ pub(crate) struct Merged {
     pub(crate) adopted: Vec<Adopted>,
     /// Peers that are neither in the file nor deleted (see [`Document::withheld`]).
     pub(crate) withheld: BTreeSet<PeerKey>,
+    /// The unreadable entries among which theirs may be (see [`Document::doubts`]).
+    pub(crate) doubts: BTreeSet<Arc<str>>,
+    /// Whose deletion now begins to wait, and for which line.
+    pub(crate) waits: Vec<(PeerKey, usize)>,
 }
 
 /// One difference that was taken over from the file.
@@ -47,12 +51,15 @@ pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merge
     let mut merge = Merge {
         adopted: Vec::new(),
         withheld: BTreeSet::new(),
+        waits: Vec::new(),
     };
+    let doubt = Doubt::of(base, file);
+    let keeps_missing = !file.damage.is_empty() || doubt.new_at.is_some();
     let mut marks = three_way(
         base.forgotten(),
         file.forgotten(),
         memory.forgotten(),
-        keeps_missing(file),
+        keeps_missing,
     );
     let mut peers: BTreeMap<PeerKey, Arc<PeerRecord>> = BTreeMap::new();
     for written in file.peers() {
@@ -64,13 +71,14 @@ pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merge
         );
         peers.extend(merged.map(|record| (record.key, record)));
     }
-    merge.absent(&before, file, memory, &mut peers, &mut marks);
-    let bans = three_way(
-        base.bans(),
-        file.bans(),
-        memory_bans(memory),
-        keeps_missing(file),
+    merge.absent(
+        (base, &before),
+        file,
+        memory,
+        &doubt,
+        (&mut peers, &mut marks),
     );
+    let bans = three_way(base.bans(), file.bans(), memory_bans(memory), keeps_missing);
     merge.bans(memory, &bans, &mut peers);
     let marks = marks
         .into_iter()
@@ -83,17 +91,62 @@ pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merge
     Merged {
         set,
         adopted: merge.adopted,
+        doubts: if merge.withheld.is_empty() {
+            BTreeSet::new()
+        } else {
+            doubt.entries(!merge.waits.is_empty())
+        },
         withheld: merge.withheld,
+        waits: merge.waits,
+    }
+}
+
+/// Whether the entry of a missing peer may be one of those that cannot be attributed to anybody. An entry that was there,
+/// and unreadable, while the peer's own was there too is not it.
+#[derive(Default)]
+struct Doubt {
+    /// Entries that are new or were changed: a peer that is missing only now may be one of them.
+    new: BTreeSet<Arc<str>>,
+    /// The line of the first of them.
+    new_at: Option<usize>,
+    /// Entries among which those of the peers already withheld may be, and which are still as they were.
+    old: BTreeSet<Arc<str>>,
+    /// Others of these were changed or removed.
+    is_old_changed: bool,
+}
+
+impl Doubt {
+    fn of(base: &Document, file: &Document) -> Self {
+        let known: BTreeSet<&str> = base.nameless().map(|(text, ..)| text).collect();
+        let mut doubt = Self::default();
+        for (text, item, refusal) in file.nameless() {
+            if base.doubts.contains(text) {
+                doubt.old.insert(text.into());
+            } else if !known.contains(text) {
+                doubt.new_at.get_or_insert(item.line + refusal.line);
+                doubt.new.insert(text.into());
+            }
+        }
+        doubt.is_old_changed = doubt.old.len() < base.doubts.len();
+        doubt
+    }
+
+    /// True when peers that are withheld must go on waiting.
+    fn remains(&self) -> bool {
+        !self.old.is_empty() || (self.is_old_changed && !self.new.is_empty())
+    }
+
+    /// The entries for which the peers withheld now wait.
+    fn entries(mut self, is_more_withheld: bool) -> BTreeSet<Arc<str>> {
+        if is_more_withheld || self.is_old_changed {
+            self.old.append(&mut self.new);
+        }
+        self.old
     }
 }
 
 fn memory_bans(memory: &PeerSet) -> impl Iterator<Item = (&BanTarget, &Ban)> {
     memory.bans().map(|ban| (&ban.target, ban))
-}
-
-/// True when what is missing from a file need not be deleted: parts of the file cannot be read.
-fn keeps_missing(file: &Document) -> bool {
-    !file.damage.is_empty() || file.bad().any(|(_, refusal)| refusal.key.is_none())
 }
 
 /// Merges a table whose values are replaced as a whole: the file wins where it changed.
@@ -131,6 +184,7 @@ where
 struct Merge {
     adopted: Vec<Adopted>,
     withheld: BTreeSet<PeerKey>,
+    waits: Vec<(PeerKey, usize)>,
 }
 
 impl Merge {
@@ -174,22 +228,32 @@ impl Merge {
     /// Peers that the file does not have: new ones, unreadable ones, and those that were deleted by hand.
     fn absent(
         &mut self,
-        before: &BTreeMap<PeerKey, &Arc<PeerRecord>>,
+        (base, before): (&Document, &BTreeMap<PeerKey, &Arc<PeerRecord>>),
         file: &Document,
         memory: &PeerSet,
-        peers: &mut BTreeMap<PeerKey, Arc<PeerRecord>>,
-        marks: &mut BTreeMap<PeerKey, Forgotten>,
+        doubt: &Doubt,
+        (peers, marks): (
+            &mut BTreeMap<PeerKey, Arc<PeerRecord>>,
+            &mut BTreeMap<PeerKey, Forgotten>,
+        ),
     ) {
         let here: BTreeSet<PeerKey> = file.peers().map(|record| record.key).collect();
         let unreadable: BTreeSet<PeerKey> =
             file.bad().filter_map(|(_, refusal)| refusal.key).collect();
-        let nameless = file.bad().any(|(_, refusal)| refusal.key.is_none());
+        let is_torn = !file.damage.is_empty();
         for known in memory.iter().filter(|known| !here.contains(&known.key)) {
             let was_written = before.contains_key(&known.key);
-            if !was_written || unreadable.contains(&known.key) || !file.damage.is_empty() {
+            let was_withheld = base.withheld.contains(&known.key);
+            if !(was_written || was_withheld) || unreadable.contains(&known.key) {
                 peers.insert(known.key, Arc::clone(known));
-            } else if nameless {
+            } else if was_withheld && doubt.remains() {
                 self.withheld.insert(known.key);
+                peers.insert(known.key, Arc::clone(known));
+            } else if is_torn {
+                peers.insert(known.key, Arc::clone(known));
+            } else if let Some(line) = doubt.new_at.filter(|_| was_written) {
+                self.withheld.insert(known.key);
+                self.waits.push((known.key, line));
                 peers.insert(known.key, Arc::clone(known));
             } else {
                 let seq = known.record.as_ref().map_or(0, SignedRecord::seq);
@@ -592,6 +656,57 @@ mod tests {
             (merged.set.len(), merged.withheld.len(), torn.damage.len()),
             (3, 0, 1)
         );
+    }
+
+    /// What `merge` made of a file, as the base of the next merge.
+    fn adopted(mut file: Document, merged: &Merged) -> Document {
+        file.withheld = merged.withheld.clone();
+        file.doubts = merged.doubts.clone();
+        file
+    }
+
+    #[test]
+    fn an_entry_that_was_unreadable_before_keeps_nobody_and_a_changed_one_until_it_is_corrected() {
+        let set = set_of(1..=3);
+        let old = "  - public_key: BADKEY\n    name: old\n";
+        let whole = text(&written(&set)).replace("bans:", &format!("{old}bans:"));
+        let without = |number| whole.replace(&block(&whole, number), "");
+        let merged = merge(&parse(&whole), &parse(&without(2)), &set);
+        assert!(!merged.set.contains(&test_key(2)) && merged.waits.is_empty());
+
+        // The key of the second peer becomes unreadable: it waits, and says so once.
+        let typo = whole.replace(&test_key(2).to_string(), "TYPO");
+        let merged = merge(&parse(&whole), &parse(&typo), &set);
+        let line = 1 + typo.lines().position(|line| line.contains("TYPO")).unwrap();
+        assert_eq!(merged.waits, [(test_key(2), line)]);
+        let base = adopted(parse(&typo), &merged);
+
+        // Meanwhile others can be deleted, and another bad entry has nothing to do with it.
+        let edited = typo
+            .replace(&block(&whole, 3), "")
+            .replace("bans:", "  - public_key: NEWS\nbans:");
+        let merged = merge(&base, &parse(&edited), &set);
+        assert_eq!((merged.set.len(), merged.waits.len()), (3, 1));
+        let merged = merge(&base, &parse(&typo.replace(&block(&whole, 3), "")), &set);
+        assert!(!merged.set.contains(&test_key(3)) && merged.set.contains(&test_key(2)));
+        assert_eq!((merged.withheld.len(), merged.waits.len()), (1, 0));
+        let news = parse(&typo.replace("bans:", "  - public_key: NEWS\nbans:"));
+        let merged = merge(&base, &news, &set);
+        assert_eq!((merged.set.len(), merged.doubts.len()), (3, 1));
+        let base = adopted(news, &merged);
+
+        // Another typo in the same entry: it still waits. Corrected to itself: nothing happened.
+        let merged = merge(&base, &parse(&typo.replace("TYPO", "TYPE")), &set);
+        assert_eq!((merged.set.len(), merged.waits.len()), (3, 0));
+        let merged = merge(&base, &parse(&whole), &set);
+        assert_eq!((merged.set.len(), merged.withheld.len()), (3, 0));
+        // Corrected to somebody else, or removed: now it is deleted.
+        let other = typo.replace("TYPO", &test_key(4).to_string());
+        for certain in [other, without(2)] {
+            let merged = merge(&base, &parse(&certain), &set);
+            assert!(!merged.set.contains(&test_key(2)) && merged.withheld.is_empty());
+            assert_eq!(merged.set.forgotten().next().unwrap().0, &test_key(2));
+        }
     }
 
     #[test]

@@ -97,6 +97,7 @@ pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Document {
         generation: stamp.generation,
         pieces: Vec::with_capacity(old.pieces.len() + 8),
         withheld: old.withheld.clone(),
+        doubts: old.doubts.clone(),
         ..*old
     };
     let mut writer = Writer {

@@ -316,3 +316,39 @@ fn a_deletion_written_into_the_file_that_a_save_just_replaced_is_a_deletion() {
         "what came after the editor opened the file stays"
     );
 }
+
+#[test]
+fn an_old_unreadable_entry_does_not_undo_a_deletion() {
+    let place = Place::with(keys(
+        "peers:\n  - public_key: BADKEY\n  - public_key: KEY1\n  - public_key: KEY2\n",
+    ));
+    let store = place.open();
+    place.write(place.read().replace(&keys("  - public_key: KEY1\n"), ""));
+    until("the deletion", || !knows(&store, 1));
+    assert!(knows(&store, 2));
+    place.write(place.read().replace("BADKEY", &keys("KEY3")));
+    until("the correction", || knows(&store, 3));
+    assert!(create(&store, 4));
+    assert!(!knows(&store, 1));
+    let peers = place.read();
+    let peers = peers.split_once("forgotten:").unwrap().0;
+    assert!(!peers.contains(&keys("KEY1")), "{peers}");
+}
+
+#[test]
+fn a_deletion_that_may_be_a_typo_waits_and_is_not_undone_later() {
+    let place = Place::with(keys("peers:\n  - public_key: KEY1\n  - public_key: KEY2\n"));
+    let store = place.open();
+    place.write(place.read().replace(&keys("KEY1"), "TYPO"));
+    until("the typo", || !store.skipped().is_empty());
+    assert!(create(&store, 5));
+    assert!(knows(&store, 1), "it may be the one with the typo");
+    assert!(!place.read().contains(&keys("KEY1")), "and may not be");
+    place.write(place.read().replace("KEY2", "KEY2 # looked at"));
+    store.reload().unwrap();
+    assert!(knows(&store, 1));
+    place.write(place.read().replace("TYPO", &keys("KEY3")));
+    until("it was another one", || !knows(&store, 1));
+    assert!(knows(&store, 3) && knows(&store, 2));
+    assert_eq!(store.snapshot().forgotten().count(), 1);
+}
