@@ -207,6 +207,15 @@ fn init_writes_a_commented_configuration_once_and_run_uses_it() {
         (0, &made["peer_id"]),
         "the key is never replaced"
     );
+    let (code, elsewhere) = run_json(dir.path(), &["--config", "deep/er/mine.yaml", "init"]);
+    assert_eq!(
+        (code, elsewhere["config"].as_str()),
+        (0, Some("deep/er/mine.yaml"))
+    );
+    assert_eq!(
+        elsewhere["peer_id"], made["peer_id"],
+        "the key is in the state directory"
+    );
     fs::write(dir.path().join("conf.yaml"), text).unwrap();
     let node = Daemon::start(dir.path());
     assert_eq!(node.ready["peer_id"], made["peer_id"]);

@@ -15,7 +15,7 @@ use crate::document::{Checksum, Document, FORMAT_VERSION, cut};
 use crate::lock::{Access, with_lock};
 use crate::merge::{Adopted, merge};
 use crate::render::{self, Stamp, render};
-use crate::replace::{self, failed, keep_aside};
+use crate::replace::{self, MAX_DAMAGED_KEPT, failed, keep_aside};
 use crate::shared::Shared;
 use crate::worker::PATIENCE;
 
@@ -52,8 +52,10 @@ pub(crate) struct TheFile {
     must_write: bool,
     /// Bad bytes that must be kept before anything is written, and why.
     unsaved_damage: Option<(Vec<u8>, String)>,
-    /// Where bad bytes were kept.
+    /// Where bad bytes were kept: the first place and the last ones.
     kept: Vec<PathBuf>,
+    /// The bad entries of the file that was judged last.
+    judged: HashSet<Print>,
     announced: HashSet<Print>,
     was_read: bool,
 }
@@ -70,6 +72,7 @@ impl TheFile {
             must_write: false,
             unsaved_damage: None,
             kept: Vec::new(),
+            judged: HashSet::new(),
             announced: HashSet::new(),
             was_read: false,
         }
@@ -253,7 +256,13 @@ impl TheFile {
     fn judge(&mut self, target: &Path, document: &Document, bytes: Vec<u8>) {
         let bad = document.bad().count();
         let is_torn = !document.damage.is_empty();
-        if is_torn || (bad > 0 && document.checksum == Checksum::Differs) {
+        let entries: HashSet<Print> = document
+            .bad()
+            .map(|(item, _)| Print::of(item.text.trim_ascii().as_bytes()))
+            .collect();
+        let judged = std::mem::replace(&mut self.judged, entries);
+        let has_new = !self.judged.is_subset(&judged);
+        if is_torn || (has_new && document.checksum == Checksum::Differs) {
             let lost: Vec<String> = document
                 .damage
                 .iter()
@@ -315,7 +324,12 @@ impl TheFile {
             &self.kept,
         )?;
         tracing::warn!(path = %target.display(), kept = %kept.display(), "bytes of the peers file were kept aside: {why}");
-        self.kept.push(kept);
+        if !self.kept.contains(&kept) {
+            self.kept.push(kept);
+        }
+        if self.kept.len() > MAX_DAMAGED_KEPT {
+            self.kept.remove(1);
+        }
         self.unsaved_damage = None;
         Ok(())
     }

@@ -10,7 +10,8 @@ use btcfed_core::time::Timestamp;
 use crate::disk::{Disk, FileInfo, HeldFile};
 use crate::scalar;
 
-/// How many damaged files are kept aside. Older ones give way, except those of this session.
+/// How many damaged files are kept aside. Those of earlier sessions give way first, then those of this one between its
+/// first and its newest.
 pub const MAX_DAMAGED_KEPT: usize = 5;
 
 /// What names of temporary files have after the name of the file.
@@ -106,7 +107,8 @@ pub(crate) fn leftovers(disk: &dyn Disk, path: &Path) -> Vec<PathBuf> {
 
 /// Keeps bad bytes in a file of their own, durably, unless a file kept aside has them already. Returns its name.
 ///
-/// `session` are the files that this session made; they are never deleted to make room.
+/// `session` are the files that this session made, in that order. To make room, older files are deleted first; then those
+/// of this session except its first.
 ///
 /// # Errors
 /// They could not be kept: nothing may be overwritten.
@@ -150,13 +152,11 @@ pub(crate) fn keep_aside(
     disk.sync_dir(directory(path))
         .map_err(|error| failed("sync", directory(path), &error))?;
     let excess = (kept.len() + 1).saturating_sub(MAX_DAMAGED_KEPT);
-    for old in kept
-        .iter()
-        .map(|name| path.with_file_name(name))
-        .filter(|old| !session.contains(old))
-        .take(excess)
-    {
-        if let Err(error) = disk.remove(&old) {
+    let kept: Vec<PathBuf> = kept.iter().map(|name| path.with_file_name(name)).collect();
+    let older = kept.iter().filter(|old| !session.contains(old));
+    let ours = session.iter().skip(1).filter(|ours| kept.contains(ours));
+    for old in older.chain(ours).take(excess) {
+        if let Err(error) = disk.remove(old) {
             tracing::debug!(path = %old.display(), %error, "an old damaged file stays");
         }
     }
@@ -207,6 +207,24 @@ mod tests {
         }
         assert!(first.exists());
         assert_eq!(names(dir.path()).len(), MAX_DAMAGED_KEPT);
+    }
+
+    #[test]
+    fn of_one_session_the_first_damaged_file_and_the_newest_ones_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let mut session = Vec::new();
+        for secs in 0..20 {
+            let (bytes, now) = ([u8::try_from(secs).unwrap()], Timestamp::from_secs(secs));
+            session.push(keep_aside(&OsDisk, &path, &bytes, None, now, &session).unwrap());
+        }
+        let mut left = session;
+        left.retain(|kept| kept.exists());
+        let contents: Vec<u8> = left
+            .iter()
+            .flat_map(|kept| std::fs::read(kept).unwrap())
+            .collect();
+        assert_eq!(contents, [0, 16, 17, 18, 19]);
     }
 
     #[test]

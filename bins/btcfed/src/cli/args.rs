@@ -192,9 +192,9 @@ pub(super) struct HealthOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct InitOptions {
-    /// Where to write conf.yaml and node.key
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(super) dir: PathBuf,
+    /// Where to write conf.yaml and node.key, instead of the current directory or the place --config names
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
     /// A label for people
     #[arg(long)]
     pub(super) name: Option<String>,

@@ -122,6 +122,25 @@ pub(super) fn connect(global: &Global) -> Result<Client, CliError> {
     Client::connect(&load(global)?.full.config.admin.socket, timeout)
 }
 
+/// Creates a directory with its parents. One that exists is fine.
+pub(super) fn create_dir(dir: &Path) -> Result<(), CliError> {
+    std::fs::create_dir_all(dir).map_err(|error| {
+        let permission = error.kind() == std::io::ErrorKind::PermissionDenied;
+        let exit = if permission {
+            Exit::Permission
+        } else {
+            Exit::CannotCreate
+        };
+        CliError::new(
+            exit,
+            "fatal",
+            format!("cannot create the directory: {error}"),
+        )
+        .file(dir.display())
+        .hint("name another one with --state-dir")
+    })
+}
+
 /// Why there is no key, with the exit code that fits.
 pub(super) fn key_error(error: KeyError) -> CliError {
     let exit = match &error {

@@ -1,12 +1,15 @@
 //! `init`.
 
+use std::path::PathBuf;
+
 use btcfed_config::{
-    CONFIG_FILE, FlagValue, KEY_FILE, load_or_generate_key, text_with, write_new_config,
+    CONFIG_FILE, Environment, FlagValue, KEY_FILE, Location, is_there, load_or_generate_key,
+    text_with, write_new_config,
 };
 use serde_json::json;
 
 use crate::cli::args::{Global, InitOptions};
-use crate::cli::context::key_error;
+use crate::cli::context::{create_dir, key_error};
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
 use crate::view::with_schema;
@@ -17,43 +20,34 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<Exit, CliError> {
     let text = text_with(&flags(options))?;
-    std::fs::create_dir_all(&options.dir).map_err(|error| {
-        let permission = error.kind() == std::io::ErrorKind::PermissionDenied;
-        let exit = if permission {
+    let config = match (&options.dir, &global.config) {
+        (Some(dir), _) => dir.join(CONFIG_FILE),
+        (None, Some(file)) => file.clone(),
+        (None, None) => PathBuf::from(CONFIG_FILE),
+    };
+    // The key belongs to the state directory, where `run` looks for it.
+    let location = Location::search(Some(&config), &Environment::default(), is_there);
+    let state_dir = location.state_dir(global.state_dir.as_deref(), &Environment::of_process());
+    for dir in [config.parent(), Some(state_dir.as_path())]
+        .into_iter()
+        .flatten()
+    {
+        create_dir(dir)?;
+    }
+    write_new_config(&config, &text, options.force).map_err(|error| {
+        let exit = if error.is_permission() {
             Exit::Permission
         } else {
             Exit::CannotCreate
         };
-        CliError::new(
-            exit,
-            "fatal",
-            format!("cannot create the directory: {error}"),
-        )
-        .file(options.dir.display())
-    })?;
-    let config = options.dir.join(CONFIG_FILE);
-    write_new_config(&config, &text, options.force).map_err(|error| {
-        let shown = CliError::new(
-            if error.is_permission() {
-                Exit::Permission
-            } else {
-                Exit::CannotCreate
-            },
-            "config",
-            error.to_string(),
-        );
+        let shown = CliError::new(exit, "config", error.to_string());
         if error.already_exists() {
             shown.hint("edit it, or replace it with --force; nothing was changed")
         } else {
             shown
         }
     })?;
-    // The key belongs to the state directory, where `run` looks for it.
-    let key_path = global
-        .state_dir
-        .as_ref()
-        .unwrap_or(&options.dir)
-        .join(KEY_FILE);
+    let key_path = state_dir.join(KEY_FILE);
     let key = load_or_generate_key(&key_path).map_err(key_error)?;
     if let Some(warning) = &key.warning {
         output.talk(&format!("warning: {warning}"));

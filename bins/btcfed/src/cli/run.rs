@@ -1,7 +1,6 @@
 //! `run`: the daemon.
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +13,7 @@ use serde_json::json;
 
 use crate::admin::server::AdminSocket;
 use crate::cli::args::{Color, Global, RunOptions};
-use crate::cli::context::{self, Loaded};
+use crate::cli::context::{self, Loaded, create_dir};
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
 use crate::lock::NodeLock;
@@ -169,24 +168,6 @@ fn start_logging(global: &Global, config: LoggingConfig) -> Result<Logging, CliE
     };
     Logging::start(config, colour)
         .map_err(|error| CliError::new(Exit::Internal, "fatal", error.to_string()))
-}
-
-fn create_dir(dir: &Path) -> Result<(), CliError> {
-    std::fs::create_dir_all(dir).map_err(|error| {
-        let permission = error.kind() == std::io::ErrorKind::PermissionDenied;
-        let exit = if permission {
-            Exit::Permission
-        } else {
-            Exit::CannotCreate
-        };
-        CliError::new(
-            exit,
-            "fatal",
-            format!("cannot create the state directory: {error}"),
-        )
-        .file(dir.display())
-        .hint("name another one with --state-dir")
-    })
 }
 
 /// Prints the one line that says that the node is up.

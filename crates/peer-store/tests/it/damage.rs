@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use btcfed_core::testing::{ManualClock, test_key};
 use btcfed_core::time::Timestamp;
-use btcfed_peer_store::FilePeerStore;
+use btcfed_peer_store::{FilePeerStore, MAX_DAMAGED_KEPT};
 
 use crate::common::{Place, create, keys, knows, survives, until};
 
@@ -233,4 +233,34 @@ fn hostile_files_cost_linear_time() {
         "{:?}",
         started.elapsed()
     );
+}
+
+#[test]
+fn edits_beside_a_bad_entry_make_no_further_copies_and_copies_are_bounded() {
+    let place = Place::new();
+    let store = place.open();
+    assert!(create(&store, 1));
+    let bad = "  - public_key: BAD0\nbans:";
+    place.write(place.read().replacen("bans:", bad, 1));
+    store.reload().unwrap();
+    assert_eq!(place.beside("damaged").len(), 1, "a damaged key, perhaps");
+    for number in 0..8 {
+        let remark = format!("# {number}\npeers:");
+        place.write(place.read().replacen("peers:", &remark, 1));
+        store.reload().unwrap();
+        assert!(create(&store, 2 + number));
+    }
+    assert_eq!(place.beside("damaged").len(), 1, "the same bad entry");
+    for number in 0..9 {
+        let (old, new) = (format!("BAD{number}"), format!("BAD{}", number + 1));
+        place.write(place.read().replace(&old, &new));
+        store.reload().unwrap();
+        assert!(place.beside("damaged").len() <= MAX_DAMAGED_KEPT);
+    }
+    let kept = place.beside("damaged");
+    let has = |words: &str| {
+        let holds = |path| std::fs::read_to_string(path).unwrap().contains(words);
+        kept.iter().any(holds)
+    };
+    assert!(has("BAD0") && has("BAD9") && !has("BAD4"));
 }
