@@ -383,13 +383,19 @@ impl Document {
             .map(|(item, refusal)| (item.text.trim_ascii(), item, refusal))
     }
 
-    /// The entries that could not be read, for people.
+    /// The entries that could not be read and the damaged places, by line, for people.
     pub(crate) fn skipped(&self) -> Vec<SkippedEntry> {
         let skip = |(item, refusal): (&Item, &Refusal)| SkippedEntry {
             line: item.line + refusal.line,
             reason: refusal.reason.clone(),
         };
-        self.bad().map(skip).collect()
+        let damage = self.damage.iter().map(|damage| SkippedEntry {
+            line: damage.line,
+            reason: format!("damaged: {}", damage.what),
+        });
+        let mut skipped: Vec<SkippedEntry> = self.bad().map(skip).chain(damage).collect();
+        skipped.sort_by_key(|skipped| skipped.line);
+        skipped
     }
 
     /// Everything the file says.

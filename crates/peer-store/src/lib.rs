@@ -73,4 +73,4 @@ pub use replace::MAX_DAMAGED_KEPT;
 pub use shared::MAX_WAITING;
 pub use store::FilePeerStore;
 pub use watch::POLL_INTERVAL;
-pub use worker::PATIENCE;
+pub use worker::{PATIENCE, RELOAD_PATIENCE};

@@ -871,7 +871,11 @@ mod tests {
             document.skipped().len(),
             document.damage.len(),
         );
-        assert_eq!(found, (0, 0, 2));
+        assert_eq!(
+            found,
+            (0, 2, 2),
+            "and every damaged place is among what was skipped"
+        );
         assert!(
             !text(&document).contains("/tcp"),
             "half an address never becomes one"

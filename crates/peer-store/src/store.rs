@@ -86,8 +86,9 @@ impl FilePeerStore {
         Ok(Applied { changes, durable })
     }
 
-    /// Takes in what changed in the file since the last look, at once. A file that looks half-written is waited for,
-    /// up to two seconds.
+    /// Takes in what changed in the file since the last look, at once. A file that looks half-written is waited for only
+    /// [`RELOAD_PATIENCE`](crate::RELOAD_PATIENCE); then it is treated as at [`open`](Self::open): what can be read is
+    /// taken, the bytes are kept aside, and the answer says which lines are damaged.
     ///
     /// # Errors
     /// The file cannot be read, or the store is closed. Nothing changed.
@@ -125,7 +126,8 @@ impl FilePeerStore {
         self.shared.health()
     }
 
-    /// The entries of the file that could not be read when it was last looked at, by line.
+    /// The entries of the file that could not be read when it was last looked at, by line. Damaged lines are among them
+    /// until the next save leaves them out.
     #[must_use]
     pub fn skipped(&self) -> Vec<SkippedEntry> {
         self.shared.state().skipped.clone()

@@ -16,6 +16,9 @@ use crate::watch::{POLL_INTERVAL, Watch};
 /// How long an edit that looks half-written is waited for before it is taken as it is.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long an explicit reload waits for such an edit. Whoever asks for a reload has finished writing, or wants to know.
+pub const RELOAD_PATIENCE: Duration = Duration::from_millis(200);
+
 /// The wait between two looks at an edit that looks half-written.
 const RELOOK: Duration = Duration::from_millis(50);
 
@@ -211,21 +214,21 @@ impl Worker {
     }
 
     fn reload(&mut self) -> Result<Reloaded, StoreError> {
+        let started = Instant::now();
         let result = loop {
-            match self.read(false) {
+            match self.read(started.elapsed() >= RELOAD_PATIENCE) {
                 Ok(Outcome::Unfinished) => std::thread::sleep(RELOOK),
                 Ok(Outcome::Adopted(changes)) => break Ok(changes),
                 Ok(Outcome::Same | Outcome::Missing) => break Ok(Vec::new()),
                 Err(error) => break Err(error),
             }
         };
+        // Before a save heals what is damaged.
+        let skipped = self.shared.state().skipped.clone();
         if self.retry_at.is_some() && result.is_ok() {
             drop(self.save());
         }
-        result.map(|changes| Reloaded {
-            changes,
-            skipped: self.shared.state().skipped.clone(),
-        })
+        result.map(|changes| Reloaded { changes, skipped })
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

@@ -1,11 +1,11 @@
 //! Damaged files: the store starts, keeps what can be read, and the bad bytes survive.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use btcfed_core::testing::{ManualClock, test_key};
 use btcfed_core::time::Timestamp;
-use btcfed_peer_store::{FilePeerStore, MAX_DAMAGED_KEPT};
+use btcfed_peer_store::{FilePeerStore, MAX_DAMAGED_KEPT, RELOAD_PATIENCE};
 
 use crate::common::{Place, create, keys, knows, survives, until};
 
@@ -210,7 +210,7 @@ fn damage_while_running_deletes_nobody() {
 
 #[test]
 fn hostile_files_cost_linear_time() {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let entry = keys("  - public_key: KEY1\n");
     for hostile in [
         format!("peers:\n{entry}  - a: {}\n", "[".repeat(2_000_000)),
@@ -263,4 +263,38 @@ fn edits_beside_a_bad_entry_make_no_further_copies_and_copies_are_bounded() {
         kept.iter().any(holds)
     };
     assert!(has("BAD0") && has("BAD9") && !has("BAD4"));
+}
+
+#[test]
+fn a_reload_waits_for_a_torn_file_only_briefly_and_says_what_is_damaged() {
+    let place = Place::with(three_peers());
+    let options = place.options().with_watch(false);
+    let store = FilePeerStore::open(options.with_flush_interval(Duration::from_secs(60))).unwrap();
+    let whole = place.read();
+    let torn = whole.replacen("  - public_key", "garbage {\n  - public_key", 1);
+    let line = 1 + torn.lines().position(|line| line == "garbage {").unwrap();
+    place.write(&torn);
+    let started = Instant::now();
+    let reloaded = store.reload().unwrap();
+    let took = started.elapsed();
+    assert!(
+        took >= RELOAD_PATIENCE && took < Duration::from_millis(1500),
+        "{took:?}"
+    );
+    let said = reloaded.skipped.iter().find(|skipped| skipped.line == line);
+    assert!(said.unwrap().reason.contains("garbage"), "{reloaded:?}");
+    assert_eq!(store.skipped(), reloaded.skipped);
+    assert!((1..=3).all(|number| knows(&store, number)));
+    assert_eq!(
+        std::fs::read_to_string(&place.beside("damaged")[0]).unwrap(),
+        torn
+    );
+    assert!(create(&store, 4));
+    assert!(!place.read().contains("garbage") && store.skipped().is_empty());
+    let started = Instant::now();
+    assert!(store.reload().unwrap().skipped.is_empty());
+    assert!(
+        started.elapsed() < RELOAD_PATIENCE,
+        "a whole file is not waited for"
+    );
 }
