@@ -74,6 +74,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
 /// A file that is held open under whatever name, or none.
 pub trait HeldFile: Send + fmt::Debug {
+    /// What is known about it without reading it: by this the store sees whether reading it again can bring anything.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn info(&self) -> io::Result<FileInfo>;
+
     /// Its bytes now; at most one byte more than `limit`.
     ///
     /// # Errors
@@ -200,6 +206,10 @@ impl Disk for OsDisk {
 struct OsFile(File);
 
 impl HeldFile for OsFile {
+    fn info(&self) -> io::Result<FileInfo> {
+        self.0.metadata().map(|metadata| info(&metadata))
+    }
+
     fn read(&mut self, limit: u64) -> io::Result<Vec<u8>> {
         use std::io::{Seek as _, SeekFrom};
         self.0.seek(SeekFrom::Start(0))?;

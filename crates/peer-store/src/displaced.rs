@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::time::Instant;
+use std::io;
+use std::time::{Instant, SystemTime};
 
 use crate::disk::HeldFile;
 use crate::document::Document;
@@ -11,6 +12,10 @@ use crate::worker::PATIENCE;
 
 /// Most replaced files that are held at a time: those of the last saves. Each takes one descriptor.
 pub(crate) const MAX_HELD: usize = 8;
+
+/// Most bytes of replaced files whose content is remembered, all together. A larger file is not held: an edit that an editor
+/// writes into it at the very moment it is replaced is lost.
+pub(crate) const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 
 /// Tells contents apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +27,11 @@ impl Print {
         bytes.hash(&mut hasher);
         Self(bytes.len(), hasher.finish())
     }
+
+    /// How many bytes it is of.
+    pub(crate) const fn bytes(self) -> usize {
+        self.0
+    }
 }
 
 /// One replaced file.
@@ -31,9 +41,27 @@ struct Displaced {
     /// What it said when it was replaced.
     document: Document,
     print: Print,
+    /// How many bytes it had then.
+    size: usize,
     /// Another content that was seen once: an edit, if it stays as it is.
     seen: Option<Print>,
+    /// Length and time just before it was last read.
+    stamp: Option<(u64, Option<SystemTime>)>,
     until: Instant,
+}
+
+impl Displaced {
+    /// Its bytes, if they may have changed: when it was never read, when its length or time changed, when an edit was
+    /// seen once, and a last time before it is given up, because times of files are coarse.
+    fn read(&mut self, limit: u64, now: Instant) -> io::Result<Option<Vec<u8>>> {
+        let info = self.file.info()?;
+        let stamp = Some((info.len, info.modified));
+        let is_same = std::mem::replace(&mut self.stamp, stamp) == stamp;
+        if is_same && self.seen.is_none() && self.until > now {
+            return Ok(None);
+        }
+        self.file.read(limit).map(Some)
+    }
 }
 
 /// What a look at the replaced files brought.
@@ -54,7 +82,13 @@ pub(crate) struct DisplacedFiles(VecDeque<Displaced>);
 impl DisplacedFiles {
     /// Holds a file that was just replaced, and what it said.
     pub(crate) fn hold(&mut self, file: Box<dyn HeldFile>, document: Document, print: Print) {
-        if self.0.len() >= MAX_HELD {
+        if print.bytes() > MAX_HELD_BYTES {
+            return;
+        }
+        let held = |files: &VecDeque<Displaced>| -> usize {
+            files.iter().map(|displaced| displaced.size).sum()
+        };
+        while self.0.len() >= MAX_HELD || held(&self.0) + print.bytes() > MAX_HELD_BYTES {
             self.0.pop_front();
         }
         let until = Instant::now() + PATIENCE;
@@ -62,7 +96,9 @@ impl DisplacedFiles {
             file,
             document,
             print,
+            size: print.bytes(),
             seen: None,
+            stamp: None,
             until,
         });
     }
@@ -77,9 +113,13 @@ impl DisplacedFiles {
         let now = Instant::now();
         let mut late = Late::Nothing;
         for displaced in &mut self.0 {
-            let Ok(bytes) = displaced.file.read(limit) else {
-                displaced.until = now;
-                continue;
+            let bytes = match displaced.read(limit, now) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(_) => {
+                    displaced.until = now;
+                    continue;
+                }
             };
             let print = Print::of(&bytes);
             if print == displaced.print {
@@ -102,5 +142,91 @@ impl DisplacedFiles {
         } else {
             late
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::disk::{Disk as _, FileInfo, OsDisk};
+
+    /// Counts how often it is read.
+    #[derive(Debug)]
+    struct Counted(Box<dyn HeldFile>, Arc<AtomicUsize>);
+
+    impl HeldFile for Counted {
+        fn info(&self) -> io::Result<FileInfo> {
+            self.0.info()
+        }
+
+        fn read(&mut self, limit: u64) -> io::Result<Vec<u8>> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            self.0.read(limit)
+        }
+    }
+
+    fn hold(files: &mut DisplacedFiles, path: &Path, print: Print) -> Arc<AtomicUsize> {
+        let reads = Arc::new(AtomicUsize::new(0));
+        let counted = Counted(OsDisk.hold(path).unwrap(), Arc::clone(&reads));
+        files.hold(Box::new(counted), Document::default(), print);
+        reads
+    }
+
+    #[test]
+    fn a_file_that_did_not_change_is_read_at_first_and_at_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        fs::write(&path, "old").unwrap();
+        let mut files = DisplacedFiles::default();
+        let reads = hold(&mut files, &path, Print::of(b"old"));
+        for _ in 0..50 {
+            assert!(matches!(files.look(100), Late::Nothing));
+        }
+        assert_eq!(reads.load(Ordering::SeqCst), 1);
+        fs::write(&path, "edit").unwrap();
+        assert!(matches!(files.look(100), Late::Unfinished));
+        assert!(matches!(files.look(100), Late::Edit(_, bytes) if bytes == b"edit"));
+        files.look(100);
+        assert_eq!(reads.load(Ordering::SeqCst), 3);
+
+        // A change that left length and time as they were, seen when the file is given up.
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, "EDIT").unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+        assert!(matches!(files.look(100), Late::Nothing));
+        for displaced in &mut files.0 {
+            displaced.until = Instant::now();
+        }
+        assert!(matches!(files.look(100), Late::Edit(_, bytes) if bytes == b"EDIT"));
+        files.look(100);
+        assert!(!files.is_watching());
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_in_number_and_in_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        fs::write(&path, "x").unwrap();
+        let mut files = DisplacedFiles::default();
+        for _ in 0..20 {
+            hold(&mut files, &path, Print(1, 0));
+        }
+        assert_eq!(files.0.len(), MAX_HELD);
+        for _ in 0..4 {
+            hold(&mut files, &path, Print(MAX_HELD_BYTES / 2, 0));
+        }
+        assert_eq!(files.0.len(), 2);
+        hold(&mut files, &path, Print(MAX_HELD_BYTES + 1, 0));
+        assert_eq!(files.0.len(), 2, "too large to be held");
     }
 }
