@@ -20,7 +20,7 @@ use crate::entry::{self, Peer, Trust};
 use crate::guard::{self, Refusal};
 use crate::rows;
 use crate::spell::Style;
-use crate::split::{self, Head, List, Part, Split, flow_elements};
+use crate::split::{self, Head, List, Part, Split, flow_elements, is_marker};
 
 /// The version of the format that this program writes.
 pub const FORMAT_VERSION: u64 = 1;
@@ -408,11 +408,13 @@ impl Document {
         )
     }
 
-    /// True when the file has no entry, no header and no unknown key: it is empty, or holds nothing but comments.
+    /// True when the file has no entry, no header and no unknown key: it is empty, or holds nothing but comments and
+    /// markers of YAML documents.
     pub(crate) fn is_blank(&self) -> bool {
         let is_remark = |text: &str| {
-            text.lines()
-                .all(|line| matches!(line.trim_start().chars().next(), None | Some('#')))
+            text.lines().all(|line| {
+                matches!(line.trim_start().chars().next(), None | Some('#')) || is_marker(line)
+            })
         };
         self.damage.is_empty()
             && self
@@ -565,8 +567,13 @@ pub(crate) fn checksum_of(bytes: &[u8]) -> String {
 
 /// Flow style outside of entries, such as a whole JSON document, rewritten in block style; entries keep their bytes.
 fn block_style(text: &str) -> Cow<'_, str> {
-    let text = match text.trim_start().strip_prefix('{').and_then(flow_elements) {
-        Some((members, rest)) => Cow::Owned(members.join("\n") + "\n" + rest.trim_start()),
+    let is_front = |line: &&str| line.trim().is_empty() || line.starts_with('#') || is_marker(line);
+    let front = text.split_inclusive('\n').take_while(is_front);
+    let (front, body) = text.split_at(front.map(str::len).sum());
+    let text = match body.trim_start().strip_prefix('{').and_then(flow_elements) {
+        Some((members, rest)) => {
+            Cow::Owned(front.to_owned() + &members.join("\n") + "\n" + rest.trim_start())
+        }
         None => Cow::Borrowed(text),
     };
     List::ALL

@@ -15,7 +15,7 @@ use crate::entry::Peer;
 use crate::rows;
 use crate::scalar;
 use crate::spell::{self, Style};
-use crate::split::{Head, List};
+use crate::split::{Head, List, is_end_marker};
 
 /// What a new file begins with.
 const PREFACE: &str = "# Peers of this node. Yours to edit, also while the node runs: comments, order and indentation are kept.";
@@ -152,24 +152,26 @@ impl Writer<'_> {
         if self.old.pieces.is_empty() {
             self.push(Piece::Text(format!("{PREFACE}{}", self.style.eol).into()));
         }
-        let first_key = self
-            .old
-            .pieces
+        // What ends the document stays at the end.
+        let is_end = |piece: &Piece| matches!(piece, Piece::Text(text) if is_end_marker(text));
+        let end = self.old.pieces.iter().rposition(is_end);
+        let end = end.unwrap_or(self.old.pieces.len());
+        let first_key = self.old.pieces[..end]
             .iter()
             .position(is_key)
-            .unwrap_or(self.old.pieces.len());
+            .unwrap_or(end);
         let ends: Vec<(List, usize)> = List::ALL
             .iter()
             .filter_map(|list| Some((*list, self.end_of(*list)?)))
             .collect();
-        for index in 0..=self.old.pieces.len() {
+        for index in 0..=end {
             for (list, _) in ends.iter().filter(|(_, end)| *end == index) {
                 self.append(*list);
             }
             if index == first_key {
                 self.missing_heads(stamp);
             }
-            if let Some(piece) = self.old.pieces.get(index) {
+            if let Some(piece) = self.old.pieces[..end].get(index) {
                 self.piece(piece, stamp);
             }
         }
@@ -186,6 +188,9 @@ impl Writer<'_> {
             }
         }
         self.end_mark();
+        for piece in &self.old.pieces[end..] {
+            self.push(piece.clone());
+        }
         self.bracket_empty_lists();
     }
 

@@ -137,6 +137,7 @@ pub(crate) fn split(source: &str, forced: &BTreeSet<usize>) -> Split {
         chunks: Vec::new(),
         scope: Scope::Top,
         kept: 0,
+        end: end_marker(source, &lines),
     };
     (0..lines.len()).for_each(|index| splitter.line(index));
     splitter.keep_until(lines.len());
@@ -163,6 +164,8 @@ struct Splitter<'a> {
     scope: Scope,
     /// Blanks and comments before this line are in a chunk already.
     kept: usize,
+    /// The line that ends the document, where nothing but blanks and comments follows.
+    end: Option<usize>,
 }
 
 impl Splitter<'_> {
@@ -209,8 +212,8 @@ impl Splitter<'_> {
 
     /// A line at the left margin.
     fn top(&mut self, index: usize, text: &str) {
-        let is_marker =
-            index_is_first(&self.chunks) && (text.starts_with("---") || text.starts_with('%'));
+        let is_marker = self.end == Some(index)
+            || (index_is_first(&self.chunks) && (text.starts_with("---") || text.starts_with('%')));
         let name = name_at(text, 0).map(|(name, _)| name);
         let list = name
             .as_deref()
@@ -259,6 +262,29 @@ impl Splitter<'_> {
             self.kept = index;
         }
     }
+}
+
+/// What YAML ends a document with.
+const END: &str = "...";
+
+/// True for the line that ends a document.
+pub(crate) fn is_end_marker(line: &str) -> bool {
+    line.strip_prefix(END).is_some_and(|rest| {
+        rest.trim().is_empty()
+            || rest.starts_with([' ', '\t']) && rest.trim_start().starts_with('#')
+    })
+}
+
+/// True for a line that belongs to the document and not to what it says: a directive, a start, an end.
+pub(crate) fn is_marker(line: &str) -> bool {
+    line.starts_with('%') || line.trim_end() == "---" || is_end_marker(line)
+}
+
+fn end_marker(source: &str, lines: &[Line]) -> Option<usize> {
+    let is_said = |line: &Line| !matches!(line.kind, LineKind::Blank | LineKind::Comment);
+    let last = lines.iter().rposition(is_said)?;
+    let line = &lines[last];
+    (line.kind == LineKind::Content && is_end_marker(line.text(source))).then_some(last)
 }
 
 fn index_is_first(chunks: &[Chunk]) -> bool {

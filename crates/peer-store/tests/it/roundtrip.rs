@@ -267,3 +267,53 @@ fn a_thousand_peers_load_and_save_fast_and_ten_thousand_take_ten_times_that() {
     // Far from any sane figure, so that only quadratic behaviour fails on a busy machine without optimisation.
     assert!(large.0 < Duration::from_secs(20) && large.1 < Duration::from_secs(20));
 }
+
+#[test]
+fn directives_and_document_markers_are_no_damage_and_stay_where_they_are() {
+    let block = "# mine\n%YAML 1.2\n---\npeers:\n  - public_key: KEY1\n... # end\n# after\n";
+    let flow = "%YAML 1.2\n---\n{\"peers\": [{\"public_key\": \"KEY1\"}]}\n...\n";
+    for (text, copies) in [(block, 0), (&block.replace('\n', "\r\n"), 0), (flow, 1)] {
+        let place = Place::with("peers: []\n");
+        let store = FilePeerStore::open(place.options().with_watch(false)).unwrap();
+        place.write(keys(text));
+        let reloaded = store.reload().unwrap();
+        // Only damage is waited for, and it would be among these.
+        assert!(reloaded.skipped.is_empty(), "{reloaded:?}");
+        assert!(create(&store, 2));
+        let saved = place.read();
+        let at = |words: &str| {
+            saved
+                .find(words)
+                .unwrap_or_else(|| panic!("{words}: {saved}"))
+        };
+        let order = [
+            "%YAML",
+            "---",
+            "version:",
+            "peers:",
+            &keys("KEY2"),
+            "sections:",
+            "...",
+        ];
+        assert!(order.map(at).is_sorted(), "{saved}");
+        assert_eq!(place.beside("damaged").len(), copies);
+        store.close().unwrap();
+        let store = place.open();
+        assert_eq!((store.snapshot().len(), store.skipped().len()), (2, 0));
+        assert!(create(&store, 3));
+        assert_eq!(place.read().matches("...").count(), 1);
+        place.write("---\n...\n");
+        store.reload().unwrap();
+        assert_eq!(
+            store.snapshot().len(),
+            3,
+            "markers alone are an emptied file"
+        );
+    }
+    let place = Place::with(keys("peers:\n- public_key: KEY1\n...\nbans: []\n"));
+    assert_eq!(
+        place.open().skipped().len(),
+        1,
+        "a second document is damage"
+    );
+}
