@@ -114,6 +114,30 @@ impl LogFormat {
     }
 }
 
+/// Who may be a peer of this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PeersMode {
+    /// Whoever belongs to the same network and federation.
+    #[default]
+    Open,
+    /// Only peers the operator chose. Learned ones are kept and wait until the operator adds them.
+    Allowlist,
+}
+
+impl PeersMode {
+    /// All of them, the default first.
+    pub const ALL: [Self; 2] = [Self::Open, Self::Allowlist];
+
+    /// The name used in `conf.yaml`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowlist => "allowlist",
+            Self::Open => "open",
+        }
+    }
+}
+
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -184,6 +208,8 @@ impl NetworkConfig {
 pub struct PeersConfig {
     /// Where peers are kept.
     pub file: PathBuf,
+    /// Who may be a peer of this node.
+    pub mode: PeersMode,
     /// Whom to ask first.
     pub bootstrap: Vec<AddrWithId>,
     /// The longest time between two synchronisations.
@@ -238,6 +264,7 @@ impl Default for NodeConfig {
             network: NetworkConfig::default(),
             peers: PeersConfig {
                 file: PathBuf::from("peers.yaml"),
+                mode: PeersMode::Open,
                 bootstrap: Vec::new(),
                 exchange_interval: Duration::from_secs(30),
                 exchange_jitter: 0.2,
@@ -338,6 +365,7 @@ impl NodeConfig {
                 format_duration(net.breaker.cooldown),
             ),
             ("peers.file", peers.file.display().to_string()),
+            ("peers.mode", peers.mode.as_str().to_owned()),
             ("peers.bootstrap", list(&peers.bootstrap)),
             (
                 "peers.exchange_interval",

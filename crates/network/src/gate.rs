@@ -1,8 +1,8 @@
 //! Who may connect: limits and bans, checked as early as each fact is known.
 //!
 //! Before any cryptography: bans of addresses, connections in their handshake. After Noise: the identity, bans of
-//! peers, and the established connections in total, inbound and per address. Loopback is exempt from the limit per
-//! address, reserved peers from every limit.
+//! peers, the allowlist, and the established connections in total, inbound and per address. Loopback is exempt from
+//! the limit per address, reserved peers from every limit.
 //!
 //! Limits count peers, not connections: a second connection of a connected peer is always let in, because refusing it
 //! on one side while the other side settles for it would leave none. The tie-break removes it at once.
@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     Identity(String),
     #[error("too many inbound connections")]
     Inbound,
+    #[error("the peer is not on the allowlist")]
+    NotAdmitted,
     #[error("too many connections in their handshake")]
     Pending,
     #[error("too many connections from this address")]
@@ -86,6 +88,8 @@ pub(crate) struct Gate {
     refused: Arc<Refused>,
     resolved: Arc<Resolved>,
     reserved: HashSet<PeerKey>,
+    /// Who may connect; `None` lets everybody in.
+    admitted: Option<HashSet<PeerKey>>,
     pending_inbound: HashMap<ConnectionId, Option<IpAddr>>,
     pending_outbound: HashSet<ConnectionId>,
     established: HashMap<ConnectionId, Established>,
@@ -103,6 +107,7 @@ impl Gate {
             refused,
             resolved,
             reserved: HashSet::new(),
+            admitted: None,
             pending_inbound: HashMap::new(),
             pending_outbound: HashSet::new(),
             established: HashMap::new(),
@@ -119,15 +124,27 @@ impl Gate {
         self.reserved = peers.into_iter().collect();
     }
 
+    /// Replaces the peers that may connect; `None` lets everybody in.
+    pub(crate) fn admit(&mut self, peers: Option<Vec<PeerKey>>) {
+        self.admitted = peers.map(|peers| peers.into_iter().collect());
+    }
+
+    fn is_admitted(&self, peer: &PeerKey) -> bool {
+        self.admitted
+            .as_ref()
+            .is_none_or(|admitted| admitted.contains(peer))
+    }
+
     /// The IP address at the other end of an established connection.
     pub(crate) fn remote_ip(&self, id: ConnectionId) -> Option<IpAddr> {
         self.established.get(&id)?.ip
     }
 
-    /// Established connections that fall under the bans in force.
+    /// Established connections that fall under the bans in force, or are not on the allowlist.
     pub(crate) fn refused_connections(&self) -> Vec<ConnectionId> {
         let falls = |c: &Established| {
-            self.refused.peer(&c.peer) || c.ip.is_some_and(|ip| self.refused.ip(ip))
+            let is_stranger = c.direction == Direction::Inbound && !self.is_admitted(&c.peer);
+            is_stranger || self.refused.peer(&c.peer) || c.ip.is_some_and(|ip| self.refused.ip(ip))
         };
         self.established
             .iter()
@@ -194,6 +211,9 @@ impl Gate {
             .filter(|c| c.peer == *peer)
             .count()
         {
+            0 if direction == Direction::Inbound && !self.is_admitted(peer) => {
+                Err(Refusal::NotAdmitted)
+            }
             0 if self.reserved.contains(peer) => Ok(()),
             0 => match direction {
                 Direction::Inbound => self.check_inbound(ip),

@@ -7,6 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use btcfed_core::config::PeersMode;
 use btcfed_core::limits::{MAX_FRAME_BYTES, NETWORK_EVENT_QUEUE};
 use btcfed_core::network::{
     CommandId, DialError, Direction, NetworkCommand, NetworkError, NetworkEvent, RequestError,
@@ -97,11 +98,15 @@ impl Host {
         let resolved = Arc::new(Resolved::default());
         let transport =
             transport::build(&keypair, Arc::clone(&setup_timeout), &refused, &resolved)?;
-        let gate = Gate::new(
+        let mut gate = Gate::new(
             ConnectionLimits::from(&options.network),
             Arc::clone(&refused),
             resolved,
         );
+        if options.mode == PeersMode::Allowlist {
+            // Nobody is let in before the node says who may.
+            gate.admit(Some(Vec::new()));
+        }
         let behaviour = Behaviour::new(&options, keypair.public(), gate, Arc::clone(&counters));
         let config = Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), config);
@@ -308,6 +313,10 @@ impl Host {
 
     fn on_command(&mut self, command: NetworkCommand) {
         match command {
+            NetworkCommand::Admit { peers } => {
+                self.swarm.behaviour_mut().gate.admit(peers);
+                self.close_refused();
+            }
             NetworkCommand::Dial { id, peer, addrs } => self.dial(id, peer, addrs),
             NetworkCommand::Disconnect { peer } => self.disconnect(&peer),
             NetworkCommand::Request { id, peer, frame } => self.request(id, peer, frame),
@@ -460,12 +469,7 @@ impl Host {
 
     fn refuse(&mut self, targets: &[BanTarget]) {
         self.refused.replace(targets);
-        for id in self.swarm.behaviour().gate.refused_connections() {
-            if self.table.close(id, Closing::Local).is_some() {
-                self.counters.connection_refused();
-                self.swarm.close_connection(id);
-            }
-        }
+        self.close_refused();
         let dialled: Vec<PeerKey> = self
             .dials
             .peers()
@@ -474,6 +478,16 @@ impl Host {
             .collect();
         for peer in dialled {
             self.disconnect(&peer);
+        }
+    }
+
+    /// Closes the connections that would not be let in any more.
+    fn close_refused(&mut self) {
+        for id in self.swarm.behaviour().gate.refused_connections() {
+            if self.table.close(id, Closing::Local).is_some() {
+                self.counters.connection_refused();
+                self.swarm.close_connection(id);
+            }
         }
     }
 }

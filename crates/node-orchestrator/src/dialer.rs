@@ -19,6 +19,7 @@ use btcfed_core::rng::SeededRng;
 use btcfed_core::set::PeerSet;
 use btcfed_core::time::{MonotonicTime, Now};
 
+use crate::admission::Admission;
 use crate::connections::Connections;
 
 /// Most dials started within one second: a node with a thousand dead peers must not scan the network.
@@ -75,6 +76,7 @@ pub(crate) struct View<'a> {
     pub(crate) set: &'a PeerSet,
     pub(crate) connections: &'a Connections,
     pub(crate) own: PeerKey,
+    pub(crate) admission: &'a Admission,
 }
 
 /// The dial policy's memory.
@@ -196,6 +198,7 @@ impl Dialer {
             .iter()
             .filter(|record| !record.is_reserved() && !record.is_banned() && record.key != view.own)
             .filter(|record| !view.connections.contains(&record.key))
+            .filter(|record| view.admission.admits(&record.key))
             .collect();
         rng.shuffle(&mut candidates);
         candidates.sort_by_key(|record| record.stats.consecutive_failures);
@@ -210,6 +213,11 @@ impl Dialer {
                 missing -= 1;
             }
         }
+    }
+
+    /// The peers found behind bootstrap addresses.
+    pub(crate) fn resolved(&self) -> impl Iterator<Item = &PeerKey> {
+        self.resolved.values()
     }
 
     /// Starts a dial unless one is running, it is too early, or a budget is used up; then notes when to look again.

@@ -23,6 +23,7 @@
 //!
 //! | Module | Owns |
 //! |---|---|
+//! | `admission` | who may be a peer: everybody, or an allowlist |
 //! | `logic` | what to do about each event; synchronous, no I/O |
 //! | `churn` | how much strangers can make the node log |
 //! | `dialer` | whom to dial and when |
@@ -31,6 +32,7 @@
 //! | `reload` | the reload transaction |
 //! | `run` | the task: waiting, order, back-pressure, shutdown |
 
+mod admission;
 mod churn;
 mod clock;
 mod connections;

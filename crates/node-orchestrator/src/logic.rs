@@ -20,6 +20,7 @@ use btcfed_core::rng::SeededRng;
 use btcfed_core::set::PeerSet;
 use btcfed_core::time::{MonotonicTime, Now};
 
+use crate::admission::Admission;
 use crate::churn::ChurnLog;
 use crate::connections::Connections;
 use crate::dialer::{Dialer, View};
@@ -46,6 +47,7 @@ pub(crate) struct NodeLogic {
     pub(crate) exchange: Box<dyn Exchange>,
     pub(crate) listen: Vec<PeerAddr>,
     pub(crate) set: Arc<PeerSet>,
+    admission: Admission,
     dialer: Dialer,
     next_id: u64,
     own: PeerKey,
@@ -77,6 +79,7 @@ impl NodeLogic {
             exchange,
             listen: Vec::new(),
             set,
+            admission: Admission::default(),
             dialer: Dialer::default(),
             next_id: 1 << 32,
             own: secret.public(),
@@ -97,6 +100,7 @@ impl NodeLogic {
         self.tell_own_entry();
         self.update_refused(now);
         self.update_reserved();
+        self.update_admission();
         self.update_own_record(now);
         self.plan_dials(now);
         std::mem::take(&mut self.actions)
@@ -122,6 +126,11 @@ impl NodeLogic {
     /// What is told about where to find this node.
     pub(crate) fn announced(&self) -> Vec<PeerAddr> {
         published_addresses(&self.config.network.announce, &self.listen)
+    }
+
+    /// How many peers wait for the operator to add them.
+    pub(crate) fn waiting(&self) -> usize {
+        self.admission.waiting(&self.set)
     }
 
     /// When [`Event::Deadline`] is due at the latest.
@@ -223,6 +232,13 @@ impl NodeLogic {
         command: Option<CommandId>,
     ) {
         let bootstrap = self.dialer.connected(now.monotonic, peer, command);
+        if bootstrap.is_some() {
+            self.update_admission();
+        }
+        if !self.admission.admits(&peer) {
+            // Let in before the network had the list; it never was a peer.
+            return self.network(NetworkCommand::Disconnect { peer });
+        }
         if !self.connections.insert(now, peer, direction, addr.clone()) {
             return;
         }
@@ -342,6 +358,7 @@ impl NodeLogic {
     fn on_reconfigured(&mut self, now: Now, config: Arc<NodeConfig>) {
         self.config = config;
         self.dialer.reconfigured(&self.config);
+        self.update_admission();
         self.feed(now, Input::Reconfigured(Arc::clone(&self.config)));
         self.update_own_record(now);
         self.plan_dials(now);
@@ -349,15 +366,18 @@ impl NodeLogic {
 
     fn on_store_changed(&mut self, now: Now, set: Arc<PeerSet>, changes: Arc<[PeerChange]>) {
         let before = std::mem::replace(&mut self.set, Arc::clone(&set));
-        let lagged = changes.is_empty();
+        // No change named means that some were missed.
+        let is_hard = changes.is_empty()
+            || changes
+                .iter()
+                .any(|change| !matches!(change, PeerChange::Touched(_)));
+        if is_hard {
+            self.update_admission();
+        }
         for change in changes.iter() {
             self.on_change(&before, change);
         }
-        if lagged
-            || changes
-                .iter()
-                .any(|change| !matches!(change, PeerChange::Touched(_)))
-        {
+        if is_hard {
             self.tell_own_entry();
             self.update_refused(now);
             self.update_reserved();
@@ -371,7 +391,11 @@ impl NodeLogic {
             PeerChange::Added(key) => {
                 self.counters.peers_added += 1;
                 let source = self.set.get(key).map(|record| record.source.as_str());
-                tracing::info!(peer = %key.peer_id(), source, known = self.set.len(), "peer added");
+                if self.admission.admits(key) {
+                    tracing::info!(peer = %key.peer_id(), source, known = self.set.len(), "peer added");
+                } else {
+                    tracing::info!(peer = %key.peer_id(), source, waiting = self.waiting(), "peer added; it waits until it is allowed with `peers add`");
+                }
                 self.dialer.reset(key);
                 self.note_contact_with_new(key);
                 self.actions.push(Action::Tell(NodeEvent::PeerAdded(*key)));
@@ -474,6 +498,7 @@ impl NodeLogic {
                 }
                 self.network(NetworkCommand::Disconnect { peer });
             }
+            Output::Dial { peer, .. } if !self.admission.admits(&peer) => {}
             Output::Dial { peer, addrs } => {
                 let id = self.next_id();
                 self.network(NetworkCommand::Dial {
@@ -559,6 +584,7 @@ impl NodeLogic {
             set: &self.set,
             connections: &self.connections,
             own: self.own,
+            admission: &self.admission,
         };
         let next_id = &mut self.next_id;
         let dials = self
@@ -600,6 +626,33 @@ impl NodeLogic {
                 peers: reserved.iter().copied().collect(),
             });
             self.reserved = reserved;
+        }
+    }
+
+    /// Tells the network who may connect, and parts from those who may not any more.
+    fn update_admission(&mut self) {
+        let admission = Admission::of(&self.config, &self.set, self.dialer.resolved());
+        if admission == self.admission {
+            return;
+        }
+        self.admission = admission;
+        let waiting = self.waiting();
+        tracing::info!(
+            mode = self.config.peers.mode.as_str(),
+            waiting,
+            "admission changed"
+        );
+        self.network(NetworkCommand::Admit {
+            peers: self.admission.list(),
+        });
+        let strangers: Vec<PeerKey> = self
+            .connections
+            .iter()
+            .map(|connection| connection.peer)
+            .filter(|peer| !self.admission.admits(peer))
+            .collect();
+        for peer in strangers {
+            self.network(NetworkCommand::Disconnect { peer });
         }
     }
 

@@ -122,6 +122,7 @@ fn words_and_switches_take_what_they_list() {
             &["error", "warn", "info", "debug", "trace"],
         ),
         ("logging.format", &["auto", "json", "text"]),
+        ("peers.mode", &["open", "allowlist"]),
         ("storage.watch", &["true", "false"]),
     ] {
         for word in words {
