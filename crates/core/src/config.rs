@@ -170,6 +170,10 @@ pub struct NetworkConfig {
     pub addresses: Vec<PeerAddr>,
     /// What to tell others; empty means the listeners' own addresses, as far as they are meaningful to others.
     pub announce: Vec<PeerAddr>,
+    /// How often a busy port is tried again at the start, all addresses together.
+    pub port_retries: u32,
+    /// How many of the following ports are tried at the start when one stays busy; 0 tries none.
+    pub port_fallback: u16,
     /// Connections this node opens on its own beyond the peers the operator chose.
     pub target_outbound: usize,
     /// All connections.
@@ -296,6 +300,8 @@ impl Default for NetworkConfig {
                 PeerAddr::from_socket_addr((Ipv6Addr::UNSPECIFIED, 9000).into()),
             ],
             announce: Vec::new(),
+            port_retries: 5,
+            port_fallback: 0,
             target_outbound: 8,
             max_connections: 128,
             max_inbound: 96,
@@ -311,9 +317,11 @@ impl Default for NetworkConfig {
 }
 
 /// The keys whose values take effect only when the node starts.
-pub const RESTART_KEYS: [&str; 7] = [
+pub const RESTART_KEYS: [&str; 9] = [
     "admin.mode",
     "admin.socket",
+    "network.port_fallback",
+    "network.port_retries",
     "node.federation",
     "node.network",
     "node.private_key",
@@ -332,6 +340,8 @@ impl NodeConfig {
             ("node.network", self.bitcoin_network.as_str().to_owned()),
             ("network.addresses", list(&net.addresses)),
             ("network.announce", list(&net.announce)),
+            ("network.port_retries", net.port_retries.to_string()),
+            ("network.port_fallback", net.port_fallback.to_string()),
             ("network.target_outbound", net.target_outbound.to_string()),
             (
                 "network.limits.max_connections",

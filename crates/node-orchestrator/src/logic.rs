@@ -26,7 +26,7 @@ use crate::connections::Connections;
 use crate::dialer::{Dialer, View};
 use crate::event::{Action, Event, NodeEvent};
 use crate::failures::describe;
-use crate::own_record::{OwnRecord, published_addresses};
+use crate::own_record::{OwnRecord, published_addresses, unreachable_reason};
 use crate::penalty;
 use crate::status::NodeCounters;
 
@@ -52,6 +52,8 @@ pub(crate) struct NodeLogic {
     next_id: u64,
     own: PeerKey,
     own_record: OwnRecord,
+    /// Why others cannot reach this node, as it was last told.
+    unreachable: Option<&'static str>,
     refused: Vec<BanTarget>,
     reserved: BTreeSet<PeerKey>,
     rng: SeededRng,
@@ -84,6 +86,7 @@ impl NodeLogic {
             next_id: 1 << 32,
             own: secret.public(),
             own_record: OwnRecord::new(secret),
+            unreachable: None,
             refused: Vec::new(),
             reserved: BTreeSet::new(),
             rng: SeededRng::from_seed(seed),
@@ -556,6 +559,12 @@ impl NodeLogic {
 
     fn update_own_record(&mut self, now: Now) {
         let addresses = self.announced();
+        let bootstrap = &self.config.peers.bootstrap;
+        let unreachable = unreachable_reason(&addresses, &self.listen, bootstrap);
+        if let Some(reason) = unreachable.filter(|_| unreachable != self.unreachable) {
+            tracing::warn!(announced = ?addresses, reason, "others may be unable to reach this node; set network.announce");
+        }
+        self.unreachable = unreachable;
         let signed = self.own_record.update(now, addresses, &mut self.rng);
         self.publish(now, signed);
     }

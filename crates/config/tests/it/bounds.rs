@@ -58,6 +58,8 @@ fn numbers_hold_their_bounds() {
         ("network.limits.max_inbound", 0, 128),
         ("network.limits.max_per_ip", 1, 10_000),
         ("network.limits.max_pending", 1, 10_000),
+        ("network.port_retries", 0, 8),
+        ("network.port_fallback", 0, 100),
         ("network.keepalive.failures", 1, 100),
         ("network.breaker.failures", 1, 1000),
     ] {
