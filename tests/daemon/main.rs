@@ -11,6 +11,7 @@ mod common;
 
 mod bad_input;
 mod commands;
+mod faults;
 mod federation;
 mod lifecycle;
 mod reload;

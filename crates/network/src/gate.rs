@@ -25,10 +25,10 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use crate::convert;
 use crate::limits::MAX_CONNECTIONS_PER_PEER;
 use crate::refused::Refused;
 use crate::resolved::Resolved;
+use crate::{convert, descriptors};
 
 /// Why a connection was not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,13 +62,44 @@ pub(crate) struct ConnectionLimits {
     max_pending: usize,
 }
 
-impl From<&NetworkConfig> for ConnectionLimits {
-    fn from(config: &NetworkConfig) -> Self {
-        Self {
+impl ConnectionLimits {
+    /// The configured limits, lowered where the process has too few file descriptors for them.
+    pub(crate) fn effective(config: &NetworkConfig) -> Self {
+        let wanted = Self {
             max_connections: config.max_connections,
             max_inbound: config.max_inbound,
             max_per_ip: config.max_per_ip,
             max_pending: config.max_pending,
+        };
+        let limits = wanted.within(descriptors::budget());
+        if limits != wanted {
+            tracing::warn!(
+                max_connections = limits.max_connections,
+                max_inbound = limits.max_inbound,
+                max_pending = limits.max_pending,
+                "the limit of open files is too low for network.limits; using lower ones"
+            );
+        }
+        limits
+    }
+
+    /// Lowered so that established and pending connections together fit into so many descriptors. A quarter of the
+    /// connections stays for those this node opens.
+    fn within(self, descriptors: Option<usize>) -> Self {
+        let all = |limits: &Self| {
+            let pending = limits.max_pending.saturating_mul(2);
+            limits.max_connections.saturating_add(pending)
+        };
+        let Some(budget) = descriptors.filter(|budget| all(&self) > *budget) else {
+            return self;
+        };
+        let max_pending = self.max_pending.min((budget / 8).max(1));
+        let max_connections = self.max_connections.min(budget - 2 * max_pending);
+        Self {
+            max_connections,
+            max_inbound: self.max_inbound.min(max_connections - max_connections / 4),
+            max_per_ip: self.max_per_ip,
+            max_pending,
         }
     }
 }

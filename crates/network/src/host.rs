@@ -99,7 +99,7 @@ impl Host {
         let transport =
             transport::build(&keypair, Arc::clone(&setup_timeout), &refused, &resolved)?;
         let mut gate = Gate::new(
-            ConnectionLimits::from(&options.network),
+            ConnectionLimits::effective(&options.network),
             Arc::clone(&refused),
             resolved,
         );
