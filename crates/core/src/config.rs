@@ -220,8 +220,33 @@ pub struct PeersConfig {
     pub exchange_interval: Duration,
     /// Random share added to or taken from every interval, 0 to 0.5.
     pub exchange_jitter: f64,
+    /// How long nobody may have heard of a learned peer before others are dialled first.
+    pub stale_after: Duration,
+    /// How long nobody may have heard of a learned peer before it is forgotten.
+    pub forget_after: Duration,
     /// How long a dial may take: name resolution, TCP, Noise and Yamux together.
     pub connection_timeout: Duration,
+}
+
+impl PeersConfig {
+    fn values(&self) -> [(&'static str, String); 8] {
+        [
+            ("peers.file", self.file.display().to_string()),
+            ("peers.mode", self.mode.as_str().to_owned()),
+            ("peers.bootstrap", list(&self.bootstrap)),
+            (
+                "peers.exchange_interval",
+                format_duration(self.exchange_interval),
+            ),
+            ("peers.exchange_jitter", self.exchange_jitter.to_string()),
+            (
+                "peers.connection_timeout",
+                format_duration(self.connection_timeout),
+            ),
+            ("peers.stale_after", format_duration(self.stale_after)),
+            ("peers.forget_after", format_duration(self.forget_after)),
+        ]
+    }
 }
 
 /// `storage.*`.
@@ -272,6 +297,8 @@ impl Default for NodeConfig {
                 bootstrap: Vec::new(),
                 exchange_interval: Duration::from_secs(30),
                 exchange_jitter: 0.2,
+                stale_after: Duration::from_secs(24 * 3600),
+                forget_after: Duration::from_secs(30 * 24 * 3600),
                 connection_timeout: Duration::from_secs(10),
             },
             storage: StorageConfig {
@@ -333,8 +360,8 @@ impl NodeConfig {
     /// Every value by its key in `conf.yaml`, in the spelling of that file. Secrets are not part of it.
     #[must_use]
     pub fn values(&self) -> BTreeMap<&'static str, String> {
-        let (net, peers, storage) = (&self.network, &self.peers, &self.storage);
-        BTreeMap::from([
+        let (net, storage) = (&self.network, &self.storage);
+        let mut values = BTreeMap::from([
             ("node.name", self.name.clone()),
             ("node.federation", self.federation.clone()),
             ("node.network", self.bitcoin_network.as_str().to_owned()),
@@ -374,18 +401,6 @@ impl NodeConfig {
                 "network.breaker.cooldown",
                 format_duration(net.breaker.cooldown),
             ),
-            ("peers.file", peers.file.display().to_string()),
-            ("peers.mode", peers.mode.as_str().to_owned()),
-            ("peers.bootstrap", list(&peers.bootstrap)),
-            (
-                "peers.exchange_interval",
-                format_duration(peers.exchange_interval),
-            ),
-            ("peers.exchange_jitter", peers.exchange_jitter.to_string()),
-            (
-                "peers.connection_timeout",
-                format_duration(peers.connection_timeout),
-            ),
             (
                 "storage.lock_timeout",
                 format_duration(storage.lock_timeout),
@@ -401,7 +416,9 @@ impl NodeConfig {
             ("logging.level", self.logging.level.as_str().to_owned()),
             ("logging.format", self.logging.format.as_str().to_owned()),
             ("shutdown.timeout", format_duration(self.shutdown_timeout)),
-        ])
+        ]);
+        values.extend(self.peers.values());
+        values
     }
 
     /// What differs between this configuration and `new`, key by key, in the order of the keys.

@@ -26,6 +26,8 @@
 //! | `admission` | who may be a peer: everybody, or an allowlist |
 //! | `logic` | what to do about each event; synchronous, no I/O |
 //! | `churn` | how much strangers can make the node log |
+//! | `claims` | no address is dialled for many learned peers at once |
+//! | `staleness` | who is too old to be dialled first, or to be kept |
 //! | `dialer` | whom to dial and when |
 //! | `own_record` | what this node says about itself |
 //! | `penalty` | the one place that maps misbehaviour to a reaction |
@@ -34,6 +36,7 @@
 
 mod admission;
 mod churn;
+mod claims;
 mod clock;
 mod connections;
 mod dialer;
@@ -46,6 +49,7 @@ mod own_record;
 mod penalty;
 mod reload;
 mod run;
+mod staleness;
 mod status;
 
 pub use clock::TokioClock;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use btcfed_core::addr::{AddrScope, PeerAddr};
-use btcfed_core::ban::BanTarget;
+use btcfed_core::ban::{BanTarget, Issuer};
 use btcfed_core::config::NodeConfig;
 use btcfed_core::exchange::{Exchange, Input, Notice, Output};
 use btcfed_core::identity::SecretKey;
@@ -28,6 +28,7 @@ use crate::event::{Action, Event, NodeEvent};
 use crate::failures::describe;
 use crate::own_record::{OwnRecord, published_addresses, unreachable_reason};
 use crate::penalty;
+use crate::staleness::Sweeper;
 use crate::status::NodeCounters;
 
 /// Most outputs drained from the exchange engine in one go: an engine that never stops talking is a bug, and must not
@@ -62,6 +63,7 @@ pub(crate) struct NodeLogic {
     /// Addresses at which somebody else answered, told once each.
     told_wrong_peer: BTreeSet<PeerAddr>,
     told_own_entry: bool,
+    sweeper: Sweeper,
     actions: Vec<Action>,
 }
 
@@ -93,6 +95,7 @@ impl NodeLogic {
             undrained: false,
             told_wrong_peer: BTreeSet::new(),
             told_own_entry: false,
+            sweeper: Sweeper::default(),
             actions: Vec::new(),
         }
     }
@@ -101,6 +104,7 @@ impl NodeLogic {
     pub(crate) fn start(&mut self, now: Now, listen: Vec<PeerAddr>) -> Vec<Action> {
         self.listen = listen;
         self.tell_own_entry();
+        self.sweeper.start(now, &mut self.rng);
         self.update_refused(now);
         self.update_reserved();
         self.update_admission();
@@ -153,6 +157,7 @@ impl NodeLogic {
             self.exchange.next_deadline(),
             self.dialer.next_deadline(),
             self.own_record.next_deadline(),
+            self.sweeper.next_deadline(),
             until_unban,
         ]
         .into_iter()
@@ -172,6 +177,7 @@ impl NodeLogic {
             self.feed(now, Input::Timeout);
         }
         self.lift_lapsed_bans(now);
+        self.forget_silent_peers(now);
         self.update_own_record(now);
         self.plan_dials(now);
     }
@@ -674,6 +680,29 @@ impl NodeLogic {
             .collect();
         for op in lapsed {
             self.store(op);
+        }
+    }
+
+    fn forget_silent_peers(&mut self, now: Now) {
+        let connections = &self.connections;
+        let silent = self.sweeper.sweep(
+            now,
+            &self.config.peers,
+            &self.set,
+            |peer| connections.contains(peer),
+            &mut self.rng,
+        );
+        if !silent.is_empty() {
+            let after = self.config.peers.forget_after;
+            tracing::info!(
+                peers = silent.len(),
+                ?after,
+                "forgetting learned peers that nobody has heard of"
+            );
+        }
+        for key in silent {
+            let by = Issuer::Node;
+            self.store(PeerOp::Remove { key, by });
         }
     }
 

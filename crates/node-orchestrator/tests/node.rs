@@ -629,3 +629,41 @@ async fn the_mode_changes_by_reload_and_parts_from_strangers_at_once() {
     node.settle().await;
     assert_eq!(admitted(&mut node).last(), Some(&None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_identities_at_one_address_do_not_make_this_node_a_weapon() {
+    let mut node = Harness::start(|_| {}).await;
+    let victim: PeerPatch = (1..=50).map(|n| PeerOp::Learn(signed(n, 7))).collect();
+    node.store.apply(victim).await.unwrap();
+    let mut starts = Vec::new();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
+    while let Ok((id, peer, addrs)) = tokio::time::timeout_at(deadline, node.next_dial()).await {
+        starts.push(peer);
+        let attempts = addrs
+            .into_iter()
+            .map(|addr| (addr, DialError::Refused))
+            .collect();
+        node.tell(NetworkEvent::DialFailed { id, peer, attempts })
+            .await;
+    }
+    // One identity at a time, with the retries of its back-off. Without the rule there were 650.
+    assert!(starts.len() <= 80, "{} dials in an hour", starts.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn learned_peers_nobody_hears_of_are_forgotten_in_time_and_chosen_ones_never() {
+    let mut node = Harness::start(|config| {
+        config.peers.forget_after = Duration::from_secs(6 * 3600);
+        config.network.target_outbound = 0;
+    })
+    .await;
+    node.store.create(record(1, 1)).await.unwrap();
+    let learned = PeerPatch::one(PeerOp::Learn(signed(2, 102)));
+    node.store.apply(learned).await.unwrap();
+    node.dials();
+    tokio::time::sleep(Duration::from_secs(5 * 3600)).await;
+    assert!(node.store.exists(&test_key(2)));
+    tokio::time::sleep(Duration::from_secs(3 * 3600)).await;
+    assert!(!node.store.exists(&test_key(2)));
+    assert!(node.store.exists(&test_key(1)));
+}
