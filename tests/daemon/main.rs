@@ -13,6 +13,7 @@ mod bad_input;
 mod commands;
 mod faults;
 mod federation;
+mod last_good;
 mod lifecycle;
 mod reload;
 mod socket;
