@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod allowlist;
 mod foreign;
 
 use std::sync::Arc;

@@ -62,7 +62,27 @@ impl Daemon {
     /// The same with options for `run`.
     pub fn start_with(dir: &Path, options: &[&str]) -> Self {
         let args = [&["run", "--json"], options].concat();
-        let mut child = command(dir, &args)
+        Self::start_command(dir, command(dir, &args))
+    }
+
+    /// The same by way of a shell, which runs `before` and then becomes the daemon.
+    pub fn start_after(dir: &Path, before: &str, options: &[&str]) -> Self {
+        let args = [&["run", "--json"], options].concat();
+        let daemon = command(dir, &args);
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .env_clear()
+            .current_dir(dir)
+            .arg("-c")
+            .arg(format!("{before}; exec \"$0\" \"$@\""))
+            .arg(daemon.get_program())
+            .args(daemon.get_args())
+            .stdin(Stdio::null());
+        Self::start_command(dir, shell)
+    }
+
+    fn start_command(dir: &Path, mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -117,6 +137,11 @@ impl Daemon {
         let (code, document) = run_json(&self.dir, args);
         assert_eq!(code, 0, "{args:?}: {document}");
         document
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal.

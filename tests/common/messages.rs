@@ -32,6 +32,8 @@ pub fn handshake(network: BitcoinNetwork, record: Option<&SignedRecord>) -> Vec<
         cursor: None,
         limit: 256,
         summary: None,
+        cells: None,
+        want: None,
     }))
 }
 

@@ -11,7 +11,9 @@ mod common;
 
 mod bad_input;
 mod commands;
+mod faults;
 mod federation;
+mod last_good;
 mod lifecycle;
 mod reload;
 mod socket;

@@ -338,6 +338,19 @@ impl Build {
                 "lower it, or raise the other",
             );
         }
+        let peers = &self.draft.config.peers;
+        if peers.stale_after > peers.forget_after {
+            let reason = format!(
+                "{} is longer than peers.forget_after {}",
+                format_duration(peers.stale_after),
+                format_duration(peers.forget_after)
+            );
+            self.contradiction(
+                ["peers.stale_after", "peers.forget_after"],
+                reason,
+                "lower it, or raise the other",
+            );
+        }
         if self.draft.private_key.is_some() && self.draft.private_key_file.is_some() {
             let reason = "node.private_key is set as well".to_owned();
             self.contradiction(

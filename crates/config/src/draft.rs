@@ -54,6 +54,13 @@ impl Draft {
         if !is_set("network.target_outbound") {
             network.target_outbound = network.target_outbound.min(network.max_connections);
         }
+        let peers = &mut self.config.peers;
+        if !is_set("peers.stale_after") {
+            peers.stale_after = peers.stale_after.min(peers.forget_after);
+        }
+        if !is_set("peers.forget_after") {
+            peers.forget_after = peers.forget_after.max(peers.stale_after);
+        }
         let backoff = &mut self.backoff;
         if !is_set("network.backoff.max") {
             backoff.max = backoff.max.max(backoff.initial);

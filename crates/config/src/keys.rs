@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use btcfed_core::config::{BitcoinNetwork, LogFormat, LogLevel};
+use btcfed_core::config::{BitcoinNetwork, LogFormat, LogLevel, PeersMode};
 
 use crate::rule::Rule;
 
@@ -116,6 +116,8 @@ const FORMATS: [&str; 3] = [
     LogFormat::ALL[2].as_str(),
 ];
 
+const MODES: [&str; 2] = [PeersMode::ALL[0].as_str(), PeersMode::ALL[1].as_str()];
+
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
@@ -148,7 +150,7 @@ const fn restart(name: &'static str, default: &'static str, help: &'static str, 
 }
 
 // One row per key. The limits are part of the documented interface: widening one is an addition, narrowing one is not.
-static KEYS: [Key; 36] = [
+static KEYS: [Key; 41] = [
     restart("version", "1", "the form of this file", Rule::Version),
     restart(
         "node.private_key",
@@ -194,6 +196,26 @@ static KEYS: [Key; 36] = [
         "[]",
         "what to tell others; empty means the listeners' own addresses",
         Rule::Announce(|draft, value| draft.config.network.announce = value),
+    ),
+    restart(
+        "network.port_retries",
+        "5",
+        "how often a busy port is tried again at the start, with growing pauses, 1.6s in all by default",
+        Rule::Count {
+            min: 0,
+            max: 8,
+            set: |draft, value| draft.config.network.port_retries = value.into(),
+        },
+    ),
+    restart(
+        "network.port_fallback",
+        "0",
+        "how many of the following ports are tried at the start when one stays busy; 0 refuses to start",
+        Rule::Count {
+            min: 0,
+            max: 100,
+            set: |draft, value| draft.config.network.port_fallback = value,
+        },
     ),
     live(
         "network.target_outbound",
@@ -338,10 +360,34 @@ static KEYS: [Key; 36] = [
         },
     ),
     live(
+        "peers.mode",
+        "open",
+        "allowlist admits only peers you chose (peers.yaml, peers add, bootstrap); learned ones wait",
+        Rule::Choice(&MODES, |draft, index| {
+            draft.config.peers.mode = PeersMode::ALL[index]
+        }),
+    ),
+    live(
         "peers.bootstrap",
         "[]",
         "whom to ask first",
         Rule::Bootstrap(|draft, value| draft.config.peers.bootstrap = value),
+    ),
+    live(
+        "peers.stale_after",
+        "24h",
+        "learned peers nobody has heard of for so long are dialled last; at most forget_after",
+        span(MINUTE, 8760 * HOUR, |draft, value| {
+            draft.config.peers.stale_after = value
+        }),
+    ),
+    live(
+        "peers.forget_after",
+        "720h",
+        "learned peers nobody has heard of for so long are forgotten; peers you chose never are",
+        span(HOUR, 8760 * HOUR, |draft, value| {
+            draft.config.peers.forget_after = value
+        }),
     ),
     restart(
         "peers.file",
@@ -498,6 +544,8 @@ mod tests {
             [
                 "addresses",
                 "announce",
+                "port_retries",
+                "port_fallback",
                 "target_outbound",
                 "limits",
                 "keepalive",

@@ -38,7 +38,7 @@
 //!
 //! Rules:
 //!
-//! - Nothing is written but new key files and, when asked, new configuration files. What an operator wrote stays.
+//! - Nothing is written but new key files and, when asked, new configuration files and the copy of the last good one. What an operator wrote stays.
 //! - All problems are told at once, each with file, line, key and hint.
 //! - No private key is ever shown: not in errors, not in `Debug`, not when it was pasted into the wrong place.
 //! - Reading takes time and memory in proportion to the file, whatever it holds, and never waits for a pipe.
@@ -50,6 +50,7 @@
 //! | `convert`, `value`, `address`, `duration` | plain values to configuration, with all problems |
 //! | `env`, `search`, `source` | environment and flags; where files are; loading |
 //! | `key_file`, `template`, `disk` | the private key file; new configuration files |
+//! | `last_good` | the copy of the last configuration a node ran with |
 
 mod address;
 mod convert;
@@ -60,6 +61,7 @@ mod env;
 mod error;
 mod key_file;
 mod keys;
+mod last_good;
 mod lines;
 mod problems;
 mod quote;
@@ -78,6 +80,7 @@ pub use env::{Environment, FlagValue, Overrides};
 pub use error::{KeyError, WriteError};
 pub use key_file::{LoadedKey, load_key, load_or_generate_key};
 pub use keys::{Effect, Key, key, keys};
+pub use last_good::{LAST_GOOD_FILE, is_blank, keep_last_good, last_good_path};
 pub use search::{CONFIG_FILE, KEY_FILE, Location, is_there};
 pub use source::{FileSource, KeySource, LoadedConfig};
 pub use template::{default_text, reference, text_with, write_new_config};

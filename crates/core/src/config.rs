@@ -114,6 +114,30 @@ impl LogFormat {
     }
 }
 
+/// Who may be a peer of this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PeersMode {
+    /// Whoever belongs to the same network and federation.
+    #[default]
+    Open,
+    /// Only peers the operator chose. Learned ones are kept and wait until the operator adds them.
+    Allowlist,
+}
+
+impl PeersMode {
+    /// All of them, the default first.
+    pub const ALL: [Self; 2] = [Self::Open, Self::Allowlist];
+
+    /// The name used in `conf.yaml`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowlist => "allowlist",
+            Self::Open => "open",
+        }
+    }
+}
+
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -146,6 +170,10 @@ pub struct NetworkConfig {
     pub addresses: Vec<PeerAddr>,
     /// What to tell others; empty means the listeners' own addresses, as far as they are meaningful to others.
     pub announce: Vec<PeerAddr>,
+    /// How often a busy port is tried again at the start, all addresses together.
+    pub port_retries: u32,
+    /// How many of the following ports are tried at the start when one stays busy; 0 tries none.
+    pub port_fallback: u16,
     /// Connections this node opens on its own beyond the peers the operator chose.
     pub target_outbound: usize,
     /// All connections.
@@ -184,14 +212,41 @@ impl NetworkConfig {
 pub struct PeersConfig {
     /// Where peers are kept.
     pub file: PathBuf,
+    /// Who may be a peer of this node.
+    pub mode: PeersMode,
     /// Whom to ask first.
     pub bootstrap: Vec<AddrWithId>,
     /// The longest time between two synchronisations.
     pub exchange_interval: Duration,
     /// Random share added to or taken from every interval, 0 to 0.5.
     pub exchange_jitter: f64,
+    /// How long nobody may have heard of a learned peer before others are dialled first.
+    pub stale_after: Duration,
+    /// How long nobody may have heard of a learned peer before it is forgotten.
+    pub forget_after: Duration,
     /// How long a dial may take: name resolution, TCP, Noise and Yamux together.
     pub connection_timeout: Duration,
+}
+
+impl PeersConfig {
+    fn values(&self) -> [(&'static str, String); 8] {
+        [
+            ("peers.file", self.file.display().to_string()),
+            ("peers.mode", self.mode.as_str().to_owned()),
+            ("peers.bootstrap", list(&self.bootstrap)),
+            (
+                "peers.exchange_interval",
+                format_duration(self.exchange_interval),
+            ),
+            ("peers.exchange_jitter", self.exchange_jitter.to_string()),
+            (
+                "peers.connection_timeout",
+                format_duration(self.connection_timeout),
+            ),
+            ("peers.stale_after", format_duration(self.stale_after)),
+            ("peers.forget_after", format_duration(self.forget_after)),
+        ]
+    }
 }
 
 /// `storage.*`.
@@ -238,9 +293,12 @@ impl Default for NodeConfig {
             network: NetworkConfig::default(),
             peers: PeersConfig {
                 file: PathBuf::from("peers.yaml"),
+                mode: PeersMode::Open,
                 bootstrap: Vec::new(),
                 exchange_interval: Duration::from_secs(30),
                 exchange_jitter: 0.2,
+                stale_after: Duration::from_secs(24 * 3600),
+                forget_after: Duration::from_secs(30 * 24 * 3600),
                 connection_timeout: Duration::from_secs(10),
             },
             storage: StorageConfig {
@@ -269,6 +327,8 @@ impl Default for NetworkConfig {
                 PeerAddr::from_socket_addr((Ipv6Addr::UNSPECIFIED, 9000).into()),
             ],
             announce: Vec::new(),
+            port_retries: 5,
+            port_fallback: 0,
             target_outbound: 8,
             max_connections: 128,
             max_inbound: 96,
@@ -284,9 +344,11 @@ impl Default for NetworkConfig {
 }
 
 /// The keys whose values take effect only when the node starts.
-pub const RESTART_KEYS: [&str; 7] = [
+pub const RESTART_KEYS: [&str; 9] = [
     "admin.mode",
     "admin.socket",
+    "network.port_fallback",
+    "network.port_retries",
     "node.federation",
     "node.network",
     "node.private_key",
@@ -298,13 +360,15 @@ impl NodeConfig {
     /// Every value by its key in `conf.yaml`, in the spelling of that file. Secrets are not part of it.
     #[must_use]
     pub fn values(&self) -> BTreeMap<&'static str, String> {
-        let (net, peers, storage) = (&self.network, &self.peers, &self.storage);
-        BTreeMap::from([
+        let (net, storage) = (&self.network, &self.storage);
+        let mut values = BTreeMap::from([
             ("node.name", self.name.clone()),
             ("node.federation", self.federation.clone()),
             ("node.network", self.bitcoin_network.as_str().to_owned()),
             ("network.addresses", list(&net.addresses)),
             ("network.announce", list(&net.announce)),
+            ("network.port_retries", net.port_retries.to_string()),
+            ("network.port_fallback", net.port_fallback.to_string()),
             ("network.target_outbound", net.target_outbound.to_string()),
             (
                 "network.limits.max_connections",
@@ -337,17 +401,6 @@ impl NodeConfig {
                 "network.breaker.cooldown",
                 format_duration(net.breaker.cooldown),
             ),
-            ("peers.file", peers.file.display().to_string()),
-            ("peers.bootstrap", list(&peers.bootstrap)),
-            (
-                "peers.exchange_interval",
-                format_duration(peers.exchange_interval),
-            ),
-            ("peers.exchange_jitter", peers.exchange_jitter.to_string()),
-            (
-                "peers.connection_timeout",
-                format_duration(peers.connection_timeout),
-            ),
             (
                 "storage.lock_timeout",
                 format_duration(storage.lock_timeout),
@@ -363,7 +416,9 @@ impl NodeConfig {
             ("logging.level", self.logging.level.as_str().to_owned()),
             ("logging.format", self.logging.format.as_str().to_owned()),
             ("shutdown.timeout", format_duration(self.shutdown_timeout)),
-        ])
+        ]);
+        values.extend(self.peers.values());
+        values
     }
 
     /// What differs between this configuration and `new`, key by key, in the order of the keys.

@@ -46,6 +46,12 @@ impl Direction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NetworkCommand {
+    /// Replace the list of peers that may connect. Inbound connections of others are closed, and refused as soon as their
+    /// key is known. Connections this node opens are not concerned: whom to dial is the caller's business.
+    Admit {
+        /// Everybody who may connect; `None` lets everybody in.
+        peers: Option<Vec<PeerKey>>,
+    },
     /// Open a connection. Answered by [`NetworkEvent::Connected`] or [`NetworkEvent::DialFailed`] with the same id.
     Dial {
         /// Correlation id.

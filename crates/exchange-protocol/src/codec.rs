@@ -5,10 +5,10 @@
 use btcfed_core::{ErrorKind, PeerKey, limits};
 use prost::Message as _;
 
-use crate::limits::{MAX_AGENT_BYTES, MAX_ERROR_TEXT_BYTES};
+use crate::limits::{MAX_AGENT_BYTES, MAX_CELLS, MAX_ERROR_TEXT_BYTES};
 use crate::message::{
-    ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement, PeerRequest, PeerResponse,
-    PeerUpdate, RecordEntry, Summary,
+    Cell, CellBlock, CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement,
+    PeerRequest, PeerResponse, PeerUpdate, RecordEntry, Summary, Want,
 };
 use crate::scan;
 use crate::wire;
@@ -99,23 +99,14 @@ pub fn encode(message: &Message) -> Vec<u8> {
             records: wire_entries(&message.records),
         }),
         Message::Error(message) => wire::Body::Error(wire_error(message)),
-        Message::Request(message) => wire::Body::Request(wire::PeerRequest {
-            hello: message.hello.as_ref().map(wire_hello),
-            mode: message.mode.number(),
-            cursor: key_bytes(message.cursor.as_ref()),
-            limit: message.limit,
-            summary: message.summary.map(|summary| wire::Summary {
-                salt: summary.salt,
-                root: summary.root,
-                count: summary.count,
-            }),
-        }),
+        Message::Request(message) => wire::Body::Request(wire_request(message)),
         Message::Response(message) => wire::Body::Response(wire::PeerResponse {
             hello: message.hello.as_ref().map(wire_hello),
             records: wire_entries(&message.records),
             next: key_bytes(message.next.as_ref()),
             equal: message.equal,
             count: message.count,
+            cells: message.cells.as_ref().map(wire_cells),
         }),
         Message::Update(message) => wire::Body::Update(wire::PeerUpdate {
             record: Some(wire::RecordEntry::from(&message.record)),
@@ -141,7 +132,99 @@ fn request(body: wire::PeerRequest) -> Result<PeerRequest, DecodeError> {
             root: summary.root,
             count: summary.count,
         }),
+        cells: body.cells.map(|cells| CellRange {
+            salt: cells.salt,
+            first: cells.first,
+            count: cells.count,
+        }),
+        want: body.want.map(want).transpose()?,
     })
+}
+
+fn wire_request(message: &PeerRequest) -> wire::PeerRequest {
+    wire::PeerRequest {
+        hello: message.hello.as_ref().map(wire_hello),
+        mode: message.mode.number(),
+        cursor: key_bytes(message.cursor.as_ref()),
+        limit: message.limit,
+        summary: message.summary.map(|summary| wire::Summary {
+            salt: summary.salt,
+            root: summary.root,
+            count: summary.count,
+        }),
+        cells: message.cells.map(|range| wire::Cells {
+            salt: range.salt,
+            first: range.first,
+            count: range.count,
+            cells: Vec::new(),
+        }),
+        want: message.want.as_ref().map(|want| wire::Want {
+            salt: want.salt,
+            ids: want.ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
+        }),
+    }
+}
+
+fn want(body: wire::Want) -> Result<Want, DecodeError> {
+    let (ids, rest) = body.ids.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(DecodeError::Malformed {
+            reason: "an id has 8 bytes",
+        });
+    }
+    Ok(Want {
+        salt: body.salt,
+        ids: ids.iter().map(|id| u64::from_le_bytes(*id)).collect(),
+    })
+}
+
+fn cells(body: &wire::Cells) -> Result<CellBlock, DecodeError> {
+    let (mut bytes, mut cells) = (&*body.cells, Vec::new());
+    while let Some(((id, check), rest)) = bytes.split_first_chunk::<8>().and_then(|(id, rest)| {
+        rest.split_first_chunk::<4>()
+            .map(|(c, rest)| ((id, c), rest))
+    }) {
+        bytes = rest;
+        let zigzag = scan::take_varint(&mut bytes)?;
+        let half = (zigzag >> 1).cast_signed();
+        cells.push(Cell {
+            id: u64::from_le_bytes(*id),
+            check: u32::from_le_bytes(*check),
+            count: half ^ -(zigzag & 1).cast_signed(),
+        });
+        if cells.len() > MAX_CELLS {
+            return Err(DecodeError::TooLarge {
+                what: "cells",
+                limit: MAX_CELLS,
+            });
+        }
+    }
+    if !bytes.is_empty() {
+        return Err(DecodeError::Malformed {
+            reason: "a cell is cut short",
+        });
+    }
+    Ok(CellBlock {
+        salt: body.salt,
+        first: body.first,
+        cells,
+    })
+}
+
+fn wire_cells(block: &CellBlock) -> wire::Cells {
+    let mut bytes = Vec::with_capacity(14 * block.cells.len());
+    for cell in &block.cells {
+        bytes.extend(cell.id.to_le_bytes());
+        bytes.extend(cell.check.to_le_bytes());
+        let zigzag = (cell.count << 1) ^ (cell.count >> 63);
+        prost::encoding::encode_varint(zigzag.cast_unsigned(), &mut bytes);
+    }
+    wire::Cells {
+        salt: block.salt,
+        first: block.first,
+        count: 0,
+        cells: bytes,
+    }
 }
 
 fn response(body: wire::PeerResponse) -> Result<PeerResponse, DecodeError> {
@@ -151,6 +234,7 @@ fn response(body: wire::PeerResponse) -> Result<PeerResponse, DecodeError> {
         next: key(&body.next)?,
         equal: body.equal,
         count: body.count,
+        cells: body.cells.as_ref().map(cells).transpose()?,
     })
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::message::{Hello, Message, RecordEntry, Summary};
+use crate::message::{
+    CellBlock, CellRange, Hello, Message, PeerRequest, RecordEntry, Summary, Want,
+};
 
 impl Message {
     /// This message as one line of JSON. Bytes are hexadecimal; numbers that a 64-bit float cannot hold are hexadecimal
@@ -27,21 +29,7 @@ impl Message {
                 json.number("version_max", message.version_max.into());
                 json.records("alternatives", &message.alternatives);
             }
-            Self::Request(message) => {
-                json.raw("hello", &message.hello.as_ref().map_or_else(null, hello));
-                json.number("mode", message.mode.number().into());
-                json.raw(
-                    "cursor",
-                    &message
-                        .cursor
-                        .map_or_else(null, |key| bytes(key.as_bytes())),
-                );
-                json.number("limit", message.limit.into());
-                json.raw(
-                    "summary",
-                    &message.summary.as_ref().map_or_else(null, summary),
-                );
-            }
+            Self::Request(message) => request(&mut json, message),
             Self::Response(message) => {
                 json.raw("hello", &message.hello.as_ref().map_or_else(null, hello));
                 json.records("records", &message.records);
@@ -51,11 +39,71 @@ impl Message {
                 );
                 json.raw("equal", if message.equal { "true" } else { "false" });
                 json.number("count", message.count.into());
+                if let Some(block) = &message.cells {
+                    json.raw("cells", &cells(block));
+                }
             }
             Self::Update(message) => json.raw("record", &record(&message.record)),
         }
         json.end()
     }
+}
+
+fn request(json: &mut Object, message: &PeerRequest) {
+    json.raw("hello", &message.hello.as_ref().map_or_else(null, hello));
+    json.number("mode", message.mode.number().into());
+    json.raw(
+        "cursor",
+        &message
+            .cursor
+            .map_or_else(null, |key| bytes(key.as_bytes())),
+    );
+    json.number("limit", message.limit.into());
+    json.raw(
+        "summary",
+        &message.summary.as_ref().map_or_else(null, summary),
+    );
+    if let Some(asked) = &message.cells {
+        json.raw("cells", &range(asked));
+    }
+    if let Some(wanted) = &message.want {
+        json.raw("want", &want(wanted));
+    }
+}
+
+fn range(range: &CellRange) -> String {
+    let mut json = Object::new();
+    json.raw("salt", &wide(range.salt));
+    json.number("first", range.first.into());
+    json.number("count", range.count.into());
+    json.end()
+}
+
+fn cells(block: &CellBlock) -> String {
+    let mut json = Object::new();
+    json.raw("salt", &wide(block.salt));
+    json.number("first", block.first.into());
+    let cells: Vec<String> = block
+        .cells
+        .iter()
+        .map(|cell| {
+            let mut json = Object::new();
+            json.raw("id", &wide(cell.id));
+            json.number("check", cell.check.into());
+            json.raw("count", &wide(cell.count.cast_unsigned()));
+            json.end()
+        })
+        .collect();
+    json.raw("cells", &format!("[{}]", cells.join(",")));
+    json.end()
+}
+
+fn want(want: &Want) -> String {
+    let mut json = Object::new();
+    json.raw("salt", &wide(want.salt));
+    let ids: Vec<String> = want.ids.iter().map(|id| wide(*id)).collect();
+    json.raw("ids", &format!("[{}]", ids.join(",")));
+    json.end()
 }
 
 fn hello(hello: &Hello) -> String {
@@ -73,7 +121,7 @@ fn hello(hello: &Hello) -> String {
 
 fn summary(summary: &Summary) -> String {
     let mut json = Object::new();
-    json.raw("salt", &wide(summary.salt));
+    json.raw("salt", &wide(summary.salt.into()));
     json.raw("root", &wide(summary.root));
     json.number("count", summary.count.into());
     json.end()

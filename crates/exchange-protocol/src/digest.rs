@@ -4,29 +4,37 @@ use btcfed_core::PeerKey;
 
 use crate::message::Summary;
 
-/// The second half of the hash key: `btcfed/1` as little-endian number.
-const DOMAIN: u64 = u64::from_le_bytes(*b"btcfed/1");
+/// The second half of the hash key of summaries: `btcfed/1` as little-endian number.
+const SUMMARY: u64 = u64::from_le_bytes(*b"btcfed/1");
+
+/// The second half of the hash key of ids: `btcfedid` as little-endian number.
+const ID: u64 = u64::from_le_bytes(*b"btcfedid");
 
 /// The summary of a list of (key, seq) under a salt. The order of the list does not matter.
 ///
 /// Each element is hashed with SipHash-2-4 (Aumasson and Bernstein 2012) under the key (salt, `btcfed/1`); the hashes
 /// are added. The salt is drawn anew for every question, so sums that collide cannot be searched for in advance.
-pub(crate) fn summarize(salt: u64, elements: impl Iterator<Item = (PeerKey, u64)>) -> Summary {
+pub(crate) fn summarize(salt: u32, elements: impl Iterator<Item = (PeerKey, u64)>) -> Summary {
     let (mut root, mut count) = (0_u64, 0_u32);
     for (key, seq) in elements {
-        root = root.wrapping_add(hash(salt, &key, seq));
+        root = root.wrapping_add(hash(salt.into(), SUMMARY, &key, seq));
         count = count.saturating_add(1);
     }
     Summary { salt, root, count }
 }
 
-fn hash(salt: u64, key: &PeerKey, seq: u64) -> u64 {
+/// The id of a version of a record under a salt: SipHash-2-4 under the key (salt, `btcfedid`).
+pub(crate) fn id(salt: u64, key: &PeerKey, seq: u64) -> u64 {
+    hash(salt, ID, key, seq)
+}
+
+fn hash(salt: u64, domain: u64, key: &PeerKey, seq: u64) -> u64 {
     let (words, _) = key.as_bytes().as_chunks::<8>();
     let words = words
         .iter()
         .map(|word| u64::from_le_bytes(*word))
         .chain([seq]);
-    siphash24(salt, DOMAIN, words, 40)
+    siphash24(salt, domain, words, 40)
 }
 
 /// SipHash-2-4 of whole 64-bit words.
@@ -93,6 +101,8 @@ mod tests {
         assert_eq!(of(1, &[(a, 1), (b, 2)]), of(1, &[(b, 2), (a, 1)]));
         assert_ne!(of(1, &[(a, 1), (b, 2)]).root, of(1, &[(a, 2), (b, 1)]).root);
         assert_ne!(of(1, &[(a, 1)]).root, of(2, &[(a, 1)]).root);
+        assert_ne!(of(1, &[(a, 1)]).root, id(1, &a, 1));
+        assert_ne!(id(1, &a, 1), id(2, &a, 1));
         assert_eq!(
             of(7, &[]),
             Summary {

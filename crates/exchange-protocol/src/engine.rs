@@ -11,6 +11,7 @@ use btcfed_core::rng::SeededRng;
 use btcfed_core::time::{MonotonicTime, Now};
 use btcfed_core::{PeerKey, PeerSet, SignedRecord};
 
+use crate::answer::Snapshot;
 use crate::codec;
 use crate::limits;
 use crate::message::{ErrorCode, ErrorReply, Message};
@@ -51,6 +52,7 @@ pub struct Engine {
     pub(crate) sessions: BTreeMap<PeerKey, Session>,
     pub(crate) timer: SyncTimer,
     pub(crate) counters: ExchangeCounters,
+    pub(crate) snapshots: VecDeque<Snapshot>,
     scores: Scores,
     phase: Phase,
     pending: BTreeMap<CommandId, Pending>,
@@ -90,6 +92,7 @@ impl Engine {
             view: View::new(options.own, options.set),
             sessions: BTreeMap::new(),
             counters: ExchangeCounters::default(),
+            snapshots: VecDeque::new(),
             scores: Scores::default(),
             phase: Phase::default(),
             pending: BTreeMap::new(),
@@ -204,7 +207,7 @@ impl Engine {
             }
         };
         match (message, sent) {
-            (Message::Response(response), Sent::Round) => self.on_page(now, peer, response),
+            (Message::Response(response), Sent::Round) => self.on_response(now, peer, response),
             (Message::Ack, Sent::Announcement(_) | Sent::Update) => self.acknowledged(peer),
             (Message::Error(error), sent) => self.on_error(now, peer, sent, &error),
             (
@@ -285,6 +288,7 @@ impl Engine {
 
     fn on_error(&mut self, now: Now, peer: PeerKey, sent: Sent, error: &ErrorReply) {
         tracing::debug!(peer = %peer.peer_id(), code = %error.code, text = ?error.message, "refused");
+        let was_round = matches!(sent, Sent::Round);
         let is_worth_repeating = matches!(
             error.code,
             ErrorCode::Busy | ErrorCode::HelloRequired | ErrorCode::Rate
@@ -295,6 +299,10 @@ impl Engine {
             self.failed_request(now, peer, sent);
         }
         if let Some(session) = self.sessions.get_mut(&peer) {
+            if error.code == ErrorCode::Unsupported && was_round && !session.pages_only {
+                session.pages_only = true;
+                session.wants_round = true;
+            }
             if error.code == ErrorCode::HelloRequired {
                 session.introduced = false;
                 session.hello_due = Some(now.monotonic.saturating_add(limits::RETRY_PAUSE));

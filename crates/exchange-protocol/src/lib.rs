@@ -69,8 +69,10 @@
 //! | [`message`], [`codec`] | messages as plain data; the only place where hostile bytes are read |
 //! | [`limits`] | every bound and interval by name |
 //! | [`simulate`] | a federation on virtual time |
-//! | engine, sync, relay | routing; questions and answers; records in and on |
-//! | validate, view, digest | the gate for records; what would be listed; its summary |
+//! | engine, relay | routing; records in and on |
+//! | introduce, sync, answer | who is who; rounds of questions; their answers |
+//! | reconcile, rateless | finding the difference of two lists; the code behind it |
+//! | validate, view, digest | the gate for records; what would be listed; its summary and ids |
 //! | session, schedule, phase | one peer; the periodic timer; where the node stands |
 //! | bucket, score | rates; misbehaviour and reactions |
 //!
@@ -78,14 +80,18 @@
 
 #![warn(clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
+mod answer;
 mod bucket;
 pub mod codec;
 mod debug_json;
 mod digest;
 mod engine;
+mod introduce;
 pub mod limits;
 pub mod message;
 mod phase;
+mod rateless;
+mod reconcile;
 mod relay;
 mod scan;
 mod schedule;

@@ -88,6 +88,24 @@ pub const MAX_PARALLEL_ROUNDS: usize = 2;
 /// Lists up to this length are fetched without a slot: those of newcomers.
 pub const SHORT_LIST: u32 = 16;
 
+/// Cells in the first answer about different lists: enough for about 20 differences.
+pub const FIRST_CELLS: usize = 32;
+
+/// Most cells of one reconciliation: enough for about 2 900 differences, and they fit into one frame.
+pub const MAX_CELLS: usize = 4096;
+
+/// Most bytes the cells of a block take: 8 of id, 4 of check and one of count each, and some more for large counts.
+pub const MAX_CELL_BYTES: usize = MAX_CELLS * 15;
+
+/// Most ids in one question for records.
+pub const MAX_WANTED: usize = 1024;
+
+/// Most lists that are kept as they were, so that later blocks of cells fit the first one. The oldest goes first.
+pub const MAX_SNAPSHOTS: usize = 16;
+
+/// Most versions one peer has and this node declined, which are counted as if they were in its list towards that peer.
+pub const MAX_DECLINED: usize = 256;
+
 /// How long a request may take, beside the limit of the network itself.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -71,20 +71,69 @@ pub struct RecordEntry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Chosen anew for every question, so that nobody can prepare sets that look equal.
-    pub salt: u64,
+    pub salt: u32,
     /// The sum of the keyed hashes of all (key, seq).
     pub root: u64,
     /// How many there are.
     pub count: u32,
 }
 
+/// One cell of a list coded for reconciliation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// The XOR of the ids in it.
+    pub id: u64,
+    /// The XOR of their checks.
+    pub check: u32,
+    /// How many there are; on the wire less what is to be expected.
+    pub count: i64,
+}
+
+/// Which cells are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellRange {
+    /// The salt of the ids, as the answerer chose it.
+    pub salt: u64,
+    /// From this cell on.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Cells in a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CellBlock {
+    /// The salt of the ids: chosen by the answerer, so that nobody can prepare elements that stall the decoding.
+    pub salt: u64,
+    /// The number of the first cell.
+    pub first: u32,
+    /// The cells.
+    pub cells: Vec<Cell>,
+}
+
+/// Records asked for by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Want {
+    /// The salt of the ids.
+    pub salt: u64,
+    /// The ids.
+    pub ids: Vec<u64>,
+}
+
 /// What kind of answer a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mode {
     /// Records in the order of their keys, from a cursor on.
+    #[default]
     Page,
-    /// A mode this version does not know. 1 to 5 are reserved for sample, stripe, summary, cells and want.
+    /// Compares; different lists are answered by cells, or by the first page when that is cheaper.
+    Summary,
+    /// More cells.
+    Cells,
+    /// Records by their ids.
+    Want,
+    /// A mode this version does not know. 1 and 2 are reserved for sample and stripe.
     Other(u32),
 }
 
@@ -94,6 +143,9 @@ impl Mode {
     pub const fn number(self) -> u32 {
         match self {
             Self::Page => 0,
+            Self::Summary => 3,
+            Self::Cells => 4,
+            Self::Want => 5,
             Self::Other(number) => number,
         }
     }
@@ -103,13 +155,16 @@ impl Mode {
     pub const fn from_number(number: u32) -> Self {
         match number {
             0 => Self::Page,
+            3 => Self::Summary,
+            4 => Self::Cells,
+            5 => Self::Want,
             other => Self::Other(other),
         }
     }
 }
 
 /// A question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerRequest {
     /// Present in the first request of a connection.
     pub hello: Option<Hello>,
@@ -117,10 +172,14 @@ pub struct PeerRequest {
     pub mode: Mode,
     /// Records after this key; `None` from the start.
     pub cursor: Option<PeerKey>,
-    /// Most records wanted; 0 only compares the summaries.
+    /// Most records wanted, in [`Mode::Page`]; 0 only compares the summaries.
     pub limit: u32,
     /// What the sender has. When the receiver has the same, it answers `equal` and no records.
     pub summary: Option<Summary>,
+    /// Which cells are wanted, in [`Mode::Cells`].
+    pub cells: Option<CellRange>,
+    /// Which records are wanted, in [`Mode::Want`].
+    pub want: Option<Want>,
 }
 
 /// An answer.
@@ -136,6 +195,8 @@ pub struct PeerResponse {
     pub equal: bool,
     /// How many records the whole list has.
     pub count: u32,
+    /// The list coded as cells.
+    pub cells: Option<CellBlock>,
 }
 
 /// Records that are new to the sender. Answered by an empty frame.

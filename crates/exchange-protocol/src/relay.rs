@@ -53,7 +53,14 @@ impl Engine {
         intake
     }
 
-    fn take_in(&mut self, now: Now, peer: PeerKey, triage: Triage, asked: bool) -> Intake {
+    /// The same for records that passed the first stages.
+    pub(crate) fn take_in(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        triage: Triage,
+        asked: bool,
+    ) -> Intake {
         let price = self.price(now, &peer);
         let Some(session) = self.sessions.get_mut(&peer) else {
             return Intake::default();
@@ -62,6 +69,7 @@ impl Engine {
             mut candidates,
             listed,
             known,
+            declined,
             mut refused,
             malformed,
         } = triage;
@@ -89,6 +97,11 @@ impl Engine {
             scope,
             candidates,
         );
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            for (key, seq) in declined.iter().chain(&verdict.declined) {
+                session.declined.add(*key, *seq);
+            }
+        }
         let learned = verdict.accepted.len();
         self.counters.records_offered += as_u64(listed.len() + malformed);
         self.counters.records_accepted += as_u64(learned);
@@ -212,7 +225,8 @@ impl Engine {
         self.react(now, peer, intake);
     }
 
-    fn react(&mut self, now: Now, peer: PeerKey, intake: &Intake) {
+    /// Reacts to what records showed about their sender.
+    pub(crate) fn react(&mut self, now: Now, peer: PeerKey, intake: &Intake) {
         if let Some(offence) = intake.offence {
             self.offend(now, peer, offence);
         }

@@ -66,7 +66,7 @@ static HELLO: [Field; 8] = [
 ];
 
 static SUMMARY: [Field; 3] = [
-    field(1, "summary.salt", Rule::Fixed64),
+    field(1, "summary.salt", Rule::Fixed32),
     field(2, "summary.root", Rule::Fixed64),
     field(3, "summary.count", Rule::Varint),
 ];
@@ -76,15 +76,29 @@ static RECORD: [Field; 2] = [
     field(2, "record.age_s", Rule::Varint),
 ];
 
-static REQUEST: [Field; 5] = [
+static CELLS: [Field; 4] = [
+    field(1, "cells.salt", Rule::Fixed64),
+    field(2, "cells.first", Rule::Varint),
+    field(3, "cells.count", Rule::Varint),
+    field(4, "cells.cells", Rule::Bytes(limits::MAX_CELL_BYTES)),
+];
+
+static WANT: [Field; 2] = [
+    field(1, "want.salt", Rule::Fixed64),
+    field(2, "want.ids", Rule::Bytes(8 * limits::MAX_WANTED)),
+];
+
+static REQUEST: [Field; 7] = [
     field(1, "request.hello", Rule::Message(&HELLO)),
     field(2, "request.mode", Rule::Varint),
     field(3, "request.cursor", Rule::Bytes(KEY_BYTES)),
     field(4, "request.limit", Rule::Varint),
     field(5, "request.summary", Rule::Message(&SUMMARY)),
+    field(6, "request.cells", Rule::Message(&CELLS)),
+    field(7, "request.want", Rule::Message(&WANT)),
 ];
 
-static RESPONSE: [Field; 5] = [
+static RESPONSE: [Field; 6] = [
     field(1, "response.hello", Rule::Message(&HELLO)),
     list(
         2,
@@ -95,6 +109,7 @@ static RESPONSE: [Field; 5] = [
     field(3, "response.next", Rule::Bytes(KEY_BYTES)),
     field(4, "response.equal", Rule::Varint),
     field(5, "response.count", Rule::Varint),
+    field(6, "response.cells", Rule::Message(&CELLS)),
 ];
 
 static ANNOUNCEMENT: [Field; 1] = [list(
@@ -223,7 +238,7 @@ fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], DecodeError> {
 }
 
 /// An unsigned varint of at most ten bytes whose value fits 64 bits.
-fn take_varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
+pub(crate) fn take_varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let Some((byte, tail)) = bytes.split_first() else {
@@ -252,9 +267,11 @@ mod tests {
 
     #[test]
     fn no_message_has_more_fields_than_there_are_counters() {
-        let tables: [&[Field]; 9] = [
+        let tables: [&[Field]; 11] = [
             &HELLO,
             &SUMMARY,
+            &CELLS,
+            &WANT,
             &RECORD,
             &REQUEST,
             &RESPONSE,

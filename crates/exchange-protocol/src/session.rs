@@ -10,6 +10,7 @@ use btcfed_core::{PeerKey, SignedRecord};
 
 use crate::bucket::TokenBucket;
 use crate::limits;
+use crate::reconcile::Reconciliation;
 use crate::view::is_meaningful;
 
 /// The conversation with one peer, from the first connection to the end of the last.
@@ -32,7 +33,12 @@ pub(crate) struct Session {
     pub(crate) hello_due: Option<MonotonicTime>,
     pub(crate) messages: TokenBucket,
     pub(crate) unsolicited: TokenBucket,
-    pub(crate) known: KnownToPeer,
+    pub(crate) known: Versions,
+    /// What the peer has and this node declined: banned, left, meaningless here. Towards this peer it counts as listed,
+    /// or the same difference would be found for ever.
+    pub(crate) declined: Versions,
+    /// The peer does not know summaries and cells.
+    pub(crate) pages_only: bool,
     pub(crate) outbox: Outbox,
     /// Announcements and updates without an answer yet.
     pub(crate) in_flight: usize,
@@ -68,8 +74,25 @@ pub(crate) struct Round {
     pub(crate) pages: u32,
     pub(crate) received: usize,
     pub(crate) learned: usize,
+    /// Which answer is awaited.
+    pub(crate) stage: Stage,
+    pub(crate) reconciliation: Option<Box<Reconciliation>>,
     /// What entered the outbox before this mark was part of the summary that is being compared.
     pub(crate) outbox_mark: u64,
+}
+
+/// How far a round is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// A page is awaited.
+    #[default]
+    Page,
+    /// The result of the comparison is awaited, and what follows from it.
+    Summary,
+    /// More cells are awaited.
+    Cells,
+    /// Records are awaited that were asked for by their ids.
+    Want,
 }
 
 impl Session {
@@ -93,7 +116,9 @@ impl Session {
                 limits::UNSOLICITED_PER_SECOND,
                 now,
             ),
-            known: KnownToPeer::default(),
+            known: Versions::new(limits::MAX_KNOWN_TO_PEER),
+            declined: Versions::new(limits::MAX_DECLINED),
+            pages_only: false,
             outbox: Outbox::default(),
             in_flight: 0,
             last_announced: None,
@@ -155,20 +180,42 @@ impl Session {
     }
 }
 
-/// The newest versions one peer is known to have: bounded, the oldest knowledge goes first.
-#[derive(Debug, Default)]
-pub(crate) struct KnownToPeer {
+/// Versions of records, one per key, the newest: bounded, the oldest knowledge goes first.
+#[derive(Debug)]
+pub(crate) struct Versions {
+    most: usize,
     seqs: BTreeMap<PeerKey, u64>,
     order: VecDeque<PeerKey>,
 }
 
-impl KnownToPeer {
+impl Versions {
+    /// None yet, and never more than `most`.
+    pub(crate) const fn new(most: usize) -> Self {
+        Self {
+            most,
+            seqs: BTreeMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    /// All of them in the order of their keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerKey, u64)> {
+        self.seqs.iter().map(|(key, seq)| (*key, *seq))
+    }
+
+    /// Keeps those for which `keep` holds.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&PeerKey, u64) -> bool) {
+        self.seqs.retain(|key, seq| keep(key, *seq));
+        let seqs = &self.seqs;
+        self.order.retain(|key| seqs.contains_key(key));
+    }
+
     pub(crate) fn add(&mut self, key: PeerKey, seq: u64) {
         if let Some(known) = self.seqs.get_mut(&key) {
             *known = seq.max(*known);
             return;
         }
-        if self.order.len() >= limits::MAX_KNOWN_TO_PEER
+        if self.order.len() >= self.most
             && let Some(oldest) = self.order.pop_front()
         {
             self.seqs.remove(&oldest);
@@ -361,7 +408,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_what_a_peer_has_is_bounded() {
-        let mut known = KnownToPeer::default();
+        let mut known = Versions::new(limits::MAX_KNOWN_TO_PEER);
         let keys: Vec<PeerKey> = (0..=limits::MAX_KNOWN_TO_PEER)
             .map(|n| record(n, 1).key())
             .collect();

@@ -29,6 +29,8 @@ pub(crate) struct Triage {
     pub(crate) listed: Vec<(PeerKey, u64)>,
     /// Records that need no further look.
     pub(crate) known: usize,
+    /// What was read well and is not wanted here: of banned peers, and of those that left.
+    pub(crate) declined: Vec<(PeerKey, u64)>,
     /// Records that were refused.
     pub(crate) refused: usize,
     /// Records that cannot be read.
@@ -40,6 +42,8 @@ pub(crate) struct Triage {
 pub(crate) struct Verdict {
     /// New or newer, verified, in scope.
     pub(crate) accepted: Vec<SignedRecord>,
+    /// Verified, and without meaning over this link.
+    pub(crate) declined: Vec<(PeerKey, u64)>,
     /// The node's own record, in a version this node has not made: its state was lost.
     pub(crate) own_ahead: Option<u64>,
     /// How many signatures were checked.
@@ -73,8 +77,12 @@ pub(crate) fn triage<'a>(
             .is_some_and(|other| other.seq() >= seq);
         if is_old_own || is_older || view.knows(&key, seq) {
             triage.known += 1;
+            if view.has_forgotten(&key, seq) || view.is_banned(&key, now.wall) {
+                triage.declined.push((key, seq));
+            }
         } else if view.is_banned(&key, now.wall) {
             triage.refused += 1;
+            triage.declined.push((key, seq));
         } else if triage.candidates.insert(key, record).is_some() {
             triage.known += 1;
         }
@@ -119,6 +127,7 @@ pub(crate) fn verify(
             verdict.accepted.push(record);
         } else {
             verdict.refused += 1;
+            verdict.declined.push((key, record.seq()));
         }
     }
     verdict

@@ -11,6 +11,7 @@ use btcfed_core::{Issuer, PeerKey, PeerRecord, PeerSet, SignedRecord};
 use crate::digest;
 use crate::limits;
 use crate::message::{RecordEntry, Summary};
+use crate::session::Versions;
 
 /// The list, as of now.
 #[derive(Debug)]
@@ -158,13 +159,48 @@ impl View {
         merged.filter(move |listed| is_meaningful(listed.record, link))
     }
 
-    /// The summary of that list.
-    pub(crate) fn summary(&self, salt: u64, link: AddrScope, now: Now) -> Summary {
-        digest::summarize(
-            salt,
-            self.list(None, link, now.wall)
-                .map(|item| (item.record.key(), item.record.seq())),
-        )
+    /// The versions in that list, and those the peer has and this node declined: what both sides count as known.
+    pub(crate) fn elements(
+        &self,
+        link: AddrScope,
+        declined: &Versions,
+        now: Now,
+    ) -> impl Iterator<Item = (PeerKey, u64)> {
+        let listed = self
+            .list(None, link, now.wall)
+            .map(|item| (item.record.key(), item.record.seq()));
+        let declined = declined
+            .iter()
+            .filter(move |(key, _)| !self.lists(key, link, now.wall));
+        listed.chain(declined)
+    }
+
+    /// The summary of these.
+    pub(crate) fn summary(
+        &self,
+        salt: u32,
+        link: AddrScope,
+        declined: &Versions,
+        now: Now,
+    ) -> Summary {
+        digest::summarize(salt, self.elements(link, declined, now))
+    }
+
+    /// True when some version of this peer's record is listed over a link.
+    fn lists(&self, key: &PeerKey, link: AddrScope, now: Timestamp) -> bool {
+        let stored = || self.set.get(key).and_then(|peer| listed(peer, now));
+        let record = self
+            .overlay
+            .get(key)
+            .or_else(|| stored().map(|item| item.record));
+        record.is_some_and(|record| is_meaningful(record, link))
+    }
+
+    /// True when the peer left or was removed, and this version does not bring it back.
+    pub(crate) fn has_forgotten(&self, key: &PeerKey, seq: u64) -> bool {
+        self.set
+            .forgotten_mark(key)
+            .is_some_and(|mark| mark.by == Issuer::Operator || seq <= mark.seq)
     }
 
     /// How many records wait for the store, and how many versions are remembered.
@@ -269,7 +305,7 @@ mod tests {
         for (index, record) in expected.iter().enumerate() {
             assert_eq!(listed(&view, Some(&record.key())), expected[index + 1..]);
         }
-        let summary = view.summary(7, AddrScope::Private, Now::default());
+        let summary = view.summary(7, AddrScope::Private, &Versions::new(0), Now::default());
         view.set_snapshot(set(&expected
             .iter()
             .filter(|r| r.key() != view.own_key())
@@ -281,7 +317,7 @@ mod tests {
             "only the own record is left beside the store"
         );
         assert_eq!(
-            view.summary(7, AddrScope::Private, Now::default()),
+            view.summary(7, AddrScope::Private, &Versions::new(0), Now::default()),
             summary,
             "the list is the same"
         );

@@ -44,8 +44,8 @@ pub(crate) struct Hello {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Summary {
-    #[prost(fixed64, tag = "1")]
-    pub(crate) salt: u64,
+    #[prost(fixed32, tag = "1")]
+    pub(crate) salt: u32,
     #[prost(fixed64, tag = "2")]
     pub(crate) root: u64,
     #[prost(uint32, tag = "3")]
@@ -72,6 +72,31 @@ pub(crate) struct PeerRequest {
     pub(crate) limit: u32,
     #[prost(message, optional, tag = "5")]
     pub(crate) summary: Option<Summary>,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) cells: Option<Cells>,
+    #[prost(message, optional, tag = "7")]
+    pub(crate) want: Option<Want>,
+}
+
+/// In a request which cells are wanted, in a response the cells.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Cells {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) salt: u64,
+    #[prost(uint32, tag = "2")]
+    pub(crate) first: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) count: u32,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) cells: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Want {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) salt: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) ids: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -86,6 +111,8 @@ pub(crate) struct PeerResponse {
     pub(crate) equal: bool,
     #[prost(uint32, tag = "5")]
     pub(crate) count: u32,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) cells: Option<Cells>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -84,8 +84,9 @@ impl Host {
                 if let Some(addr) = convert::peer_addr(&address)
                     && self.listeners.expired(listener_id, &addr)
                 {
-                    tracing::info!(%addr, "no longer listening");
-                    self.tell(NetworkEvent::ListenClosed { addr, error: None });
+                    // Not asked for: the interface went away, or lost the address.
+                    let error = Some("the interface lost this address".to_owned());
+                    self.tell(NetworkEvent::ListenClosed { addr, error });
                 }
             }
             SwarmEvent::ListenerClosed {

@@ -1,8 +1,8 @@
 //! Who may connect: limits and bans, checked as early as each fact is known.
 //!
 //! Before any cryptography: bans of addresses, connections in their handshake. After Noise: the identity, bans of
-//! peers, and the established connections in total, inbound and per address. Loopback is exempt from the limit per
-//! address, reserved peers from every limit.
+//! peers, the allowlist, and the established connections in total, inbound and per address. Loopback is exempt from
+//! the limit per address, reserved peers from every limit.
 //!
 //! Limits count peers, not connections: a second connection of a connected peer is always let in, because refusing it
 //! on one side while the other side settles for it would leave none. The tie-break removes it at once.
@@ -25,10 +25,10 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use crate::convert;
 use crate::limits::MAX_CONNECTIONS_PER_PEER;
 use crate::refused::Refused;
 use crate::resolved::Resolved;
+use crate::{convert, descriptors};
 
 /// Why a connection was not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     Identity(String),
     #[error("too many inbound connections")]
     Inbound,
+    #[error("the peer is not on the allowlist")]
+    NotAdmitted,
     #[error("too many connections in their handshake")]
     Pending,
     #[error("too many connections from this address")]
@@ -60,13 +62,44 @@ pub(crate) struct ConnectionLimits {
     max_pending: usize,
 }
 
-impl From<&NetworkConfig> for ConnectionLimits {
-    fn from(config: &NetworkConfig) -> Self {
-        Self {
+impl ConnectionLimits {
+    /// The configured limits, lowered where the process has too few file descriptors for them.
+    pub(crate) fn effective(config: &NetworkConfig) -> Self {
+        let wanted = Self {
             max_connections: config.max_connections,
             max_inbound: config.max_inbound,
             max_per_ip: config.max_per_ip,
             max_pending: config.max_pending,
+        };
+        let limits = wanted.within(descriptors::budget());
+        if limits != wanted {
+            tracing::warn!(
+                max_connections = limits.max_connections,
+                max_inbound = limits.max_inbound,
+                max_pending = limits.max_pending,
+                "the limit of open files is too low for network.limits; using lower ones"
+            );
+        }
+        limits
+    }
+
+    /// Lowered so that established and pending connections together fit into so many descriptors. A quarter of the
+    /// connections stays for those this node opens.
+    fn within(self, descriptors: Option<usize>) -> Self {
+        let all = |limits: &Self| {
+            let pending = limits.max_pending.saturating_mul(2);
+            limits.max_connections.saturating_add(pending)
+        };
+        let Some(budget) = descriptors.filter(|budget| all(&self) > *budget) else {
+            return self;
+        };
+        let max_pending = self.max_pending.min((budget / 8).max(1));
+        let max_connections = self.max_connections.min(budget - 2 * max_pending);
+        Self {
+            max_connections,
+            max_inbound: self.max_inbound.min(max_connections - max_connections / 4),
+            max_per_ip: self.max_per_ip,
+            max_pending,
         }
     }
 }
@@ -86,6 +119,8 @@ pub(crate) struct Gate {
     refused: Arc<Refused>,
     resolved: Arc<Resolved>,
     reserved: HashSet<PeerKey>,
+    /// Who may connect; `None` lets everybody in.
+    admitted: Option<HashSet<PeerKey>>,
     pending_inbound: HashMap<ConnectionId, Option<IpAddr>>,
     pending_outbound: HashSet<ConnectionId>,
     established: HashMap<ConnectionId, Established>,
@@ -103,6 +138,7 @@ impl Gate {
             refused,
             resolved,
             reserved: HashSet::new(),
+            admitted: None,
             pending_inbound: HashMap::new(),
             pending_outbound: HashSet::new(),
             established: HashMap::new(),
@@ -119,15 +155,27 @@ impl Gate {
         self.reserved = peers.into_iter().collect();
     }
 
+    /// Replaces the peers that may connect; `None` lets everybody in.
+    pub(crate) fn admit(&mut self, peers: Option<Vec<PeerKey>>) {
+        self.admitted = peers.map(|peers| peers.into_iter().collect());
+    }
+
+    fn is_admitted(&self, peer: &PeerKey) -> bool {
+        self.admitted
+            .as_ref()
+            .is_none_or(|admitted| admitted.contains(peer))
+    }
+
     /// The IP address at the other end of an established connection.
     pub(crate) fn remote_ip(&self, id: ConnectionId) -> Option<IpAddr> {
         self.established.get(&id)?.ip
     }
 
-    /// Established connections that fall under the bans in force.
+    /// Established connections that fall under the bans in force, or are not on the allowlist.
     pub(crate) fn refused_connections(&self) -> Vec<ConnectionId> {
         let falls = |c: &Established| {
-            self.refused.peer(&c.peer) || c.ip.is_some_and(|ip| self.refused.ip(ip))
+            let is_stranger = c.direction == Direction::Inbound && !self.is_admitted(&c.peer);
+            is_stranger || self.refused.peer(&c.peer) || c.ip.is_some_and(|ip| self.refused.ip(ip))
         };
         self.established
             .iter()
@@ -194,6 +242,9 @@ impl Gate {
             .filter(|c| c.peer == *peer)
             .count()
         {
+            0 if direction == Direction::Inbound && !self.is_admitted(peer) => {
+                Err(Refusal::NotAdmitted)
+            }
             0 if self.reserved.contains(peer) => Ok(()),
             0 => match direction {
                 Direction::Inbound => self.check_inbound(ip),

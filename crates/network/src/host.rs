@@ -7,6 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use btcfed_core::config::{NetworkConfig, PeersMode};
 use btcfed_core::limits::{MAX_FRAME_BYTES, NETWORK_EVENT_QUEUE};
 use btcfed_core::network::{
     CommandId, DialError, Direction, NetworkCommand, NetworkError, NetworkEvent, RequestError,
@@ -30,7 +31,7 @@ use crate::dial::{Dial, Dials};
 use crate::gate::{ConnectionLimits, Gate, Refusal};
 use crate::handle::{NetworkEvents, NetworkHandle};
 use crate::limits::{
-    ANSWER_LINGER, CONTROL_QUEUE, FAREWELL_TIMEOUT, IDLE_TIMEOUT, LISTEN_DEADLINE,
+    ANSWER_LINGER, CONTROL_QUEUE, FAREWELL_TIMEOUT, IDLE_TIMEOUT, LISTEN_DEADLINE, PORT_RETRY_PAUSE,
 };
 use crate::listen::{self, Listeners};
 use crate::options::SpawnOptions;
@@ -97,11 +98,15 @@ impl Host {
         let resolved = Arc::new(Resolved::default());
         let transport =
             transport::build(&keypair, Arc::clone(&setup_timeout), &refused, &resolved)?;
-        let gate = Gate::new(
-            ConnectionLimits::from(&options.network),
+        let mut gate = Gate::new(
+            ConnectionLimits::effective(&options.network),
             Arc::clone(&refused),
             resolved,
         );
+        if options.mode == PeersMode::Allowlist {
+            // Nobody is let in before the node says who may.
+            gate.admit(Some(Vec::new()));
+        }
         let behaviour = Behaviour::new(&options, keypair.public(), gate, Arc::clone(&counters));
         let config = Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), config);
@@ -131,9 +136,7 @@ impl Host {
             origin: Instant::now(),
             blocked_since: None,
         };
-        for addr in &addresses {
-            host.listen(addr, &[])?;
-        }
+        host.listen_at_start(&addresses, &options.network).await?;
         host.wait_for_listeners().await;
         let addrs = host.listeners.shared();
         let handle = NetworkHandle {
@@ -144,6 +147,50 @@ impl Host {
             counters,
         };
         Ok((host, handle, NetworkEvents(event_receiver)))
+    }
+
+    /// Binds every address. A busy port is tried again for a while, then the ports that follow it, as far as the
+    /// configuration wants that.
+    async fn listen_at_start(
+        &mut self,
+        addresses: &[PeerAddr],
+        config: &NetworkConfig,
+    ) -> Result<(), NetworkError> {
+        let (mut retries, mut pause) = (config.port_retries, PORT_RETRY_PAUSE);
+        for addr in addresses {
+            while let Err(error) = self.listen(addr, &[]) {
+                if !matches!(error, NetworkError::AddressInUse { .. }) {
+                    return Err(error);
+                }
+                if retries > 0 {
+                    tracing::warn!(%addr, ?pause, retries, "the port is busy; trying again");
+                    tokio::time::sleep(pause).await;
+                    (retries, pause) = (retries - 1, pause.saturating_mul(2));
+                } else if self.listen_nearby(addr, addresses, config.port_fallback) {
+                    break;
+                } else {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Binds one of the ports that follow a busy one. The listener counts as the configured one, so that a reload of the
+    /// same configuration leaves it alone.
+    fn listen_nearby(&mut self, addr: &PeerAddr, configured: &[PeerAddr], count: u16) -> bool {
+        for other in listen::following_ports(addr, count) {
+            let is_wanted = configured.iter().any(|c| listen::overlaps(c, &other));
+            if is_wanted || listen::probe(&other).is_err() {
+                continue;
+            }
+            if let Ok(id) = self.swarm.listen_on(convert::multiaddr(&other)) {
+                tracing::warn!(configured = %addr, instead = %other, "THE CONFIGURED PORT IS BUSY; listening on another one");
+                self.listeners.insert(id, addr.clone());
+                return true;
+            }
+        }
+        false
     }
 
     /// Binds one address. It is not probed where it overlaps one of our own that is about to be `leaving`.
@@ -308,6 +355,10 @@ impl Host {
 
     fn on_command(&mut self, command: NetworkCommand) {
         match command {
+            NetworkCommand::Admit { peers } => {
+                self.swarm.behaviour_mut().gate.admit(peers);
+                self.close_refused();
+            }
             NetworkCommand::Dial { id, peer, addrs } => self.dial(id, peer, addrs),
             NetworkCommand::Disconnect { peer } => self.disconnect(&peer),
             NetworkCommand::Request { id, peer, frame } => self.request(id, peer, frame),
@@ -460,12 +511,7 @@ impl Host {
 
     fn refuse(&mut self, targets: &[BanTarget]) {
         self.refused.replace(targets);
-        for id in self.swarm.behaviour().gate.refused_connections() {
-            if self.table.close(id, Closing::Local).is_some() {
-                self.counters.connection_refused();
-                self.swarm.close_connection(id);
-            }
-        }
+        self.close_refused();
         let dialled: Vec<PeerKey> = self
             .dials
             .peers()
@@ -474,6 +520,16 @@ impl Host {
             .collect();
         for peer in dialled {
             self.disconnect(&peer);
+        }
+    }
+
+    /// Closes the connections that would not be let in any more.
+    fn close_refused(&mut self) {
+        for id in self.swarm.behaviour().gate.refused_connections() {
+            if self.table.close(id, Closing::Local).is_some() {
+                self.counters.connection_refused();
+                self.swarm.close_connection(id);
+            }
         }
     }
 }

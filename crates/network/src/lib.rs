@@ -65,6 +65,7 @@
 mod behaviour;
 mod connection;
 mod convert;
+mod descriptors;
 mod dial;
 mod error;
 mod events;

@@ -40,6 +40,10 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long starting waits for every listener to tell its concrete address.
 pub(crate) const LISTEN_DEADLINE: Duration = Duration::from_secs(2);
 
+/// The first pause before a busy port is tried again at the start. Each further one is twice as long, so that the five
+/// of the default end after 1.55 s: enough for a node that is going away, short enough for whoever waits for a refusal.
+pub(crate) const PORT_RETRY_PAUSE: Duration = Duration::from_millis(50);
+
 /// Two connections of one peer count as dialled at the same time when they are established within this time. A later
 /// second connection means that the remote end of the first one is gone.
 pub(crate) const RACE_WINDOW: Duration = Duration::from_secs(10);

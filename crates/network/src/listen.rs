@@ -57,6 +57,15 @@ pub(crate) fn overlaps(one: &PeerAddr, other: &PeerAddr) -> bool {
         .is_some_and(|(one, other)| overlap(one, other))
 }
 
+/// The same address with each of the next `count` ports. None for port 0, which is never busy.
+pub(crate) fn following_ports(addr: &PeerAddr, count: u16) -> impl Iterator<Item = PeerAddr> {
+    let socket = addr.socket_addr().filter(|socket| socket.port() != 0);
+    socket.into_iter().flat_map(move |socket| {
+        let ports = (1..=count).map_while(move |step| socket.port().checked_add(step));
+        ports.map(move |port| PeerAddr::from_socket_addr((socket.ip(), port).into()))
+    })
+}
+
 /// True when two sockets would take each other's connections.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let covers = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();

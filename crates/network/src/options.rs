@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use btcfed_core::config::NetworkConfig;
+use btcfed_core::config::{NetworkConfig, PeersMode};
 use btcfed_core::limits::MAX_AGENT_BYTES;
 use btcfed_core::{NodeConfig, SecretKey};
 
@@ -17,6 +17,7 @@ pub struct SpawnOptions {
     pub(crate) connection_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) agent: String,
+    pub(crate) mode: PeersMode,
 }
 
 impl SpawnOptions {
@@ -29,6 +30,7 @@ impl SpawnOptions {
             connection_timeout: config.peers.connection_timeout,
             request_timeout: REQUEST_TIMEOUT,
             agent: concat!("btcfed/", env!("CARGO_PKG_VERSION")).to_owned(),
+            mode: config.peers.mode,
         }
     }
 

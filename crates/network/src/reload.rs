@@ -137,7 +137,7 @@ impl Host {
             let behaviour = self.swarm.behaviour_mut();
             behaviour
                 .gate
-                .set_limits(gate::ConnectionLimits::from(network));
+                .set_limits(gate::ConnectionLimits::effective(network));
             behaviour.ping = pinging(network);
             self.table.set_liveness(Liveness::from(network));
             self.setup_timeout

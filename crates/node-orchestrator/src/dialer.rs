@@ -19,7 +19,10 @@ use btcfed_core::rng::SeededRng;
 use btcfed_core::set::PeerSet;
 use btcfed_core::time::{MonotonicTime, Now};
 
+use crate::admission::Admission;
+use crate::claims::Claims;
 use crate::connections::Connections;
+use crate::staleness::is_silent;
 
 /// Most dials started within one second: a node with a thousand dead peers must not scan the network.
 pub(crate) const MAX_DIALS_PER_SECOND: u32 = 32;
@@ -75,12 +78,14 @@ pub(crate) struct View<'a> {
     pub(crate) set: &'a PeerSet,
     pub(crate) connections: &'a Connections,
     pub(crate) own: PeerKey,
+    pub(crate) admission: &'a Admission,
 }
 
 /// The dial policy's memory.
 #[derive(Debug, Default)]
 pub(crate) struct Dialer {
     attempts: BTreeMap<Target, Attempts>,
+    claims: Claims,
     in_flight: BTreeMap<CommandId, Target>,
     /// Which peer was found behind a bootstrap address.
     resolved: BTreeMap<PeerAddr, PeerKey>,
@@ -196,9 +201,14 @@ impl Dialer {
             .iter()
             .filter(|record| !record.is_reserved() && !record.is_banned() && record.key != view.own)
             .filter(|record| !view.connections.contains(&record.key))
+            .filter(|record| view.admission.admits(&record.key))
             .collect();
         rng.shuffle(&mut candidates);
-        candidates.sort_by_key(|record| record.stats.consecutive_failures);
+        let stale_after = view.config.peers.stale_after;
+        candidates.sort_by_key(|record| {
+            let is_stale = is_silent(record, view.now.wall, stale_after);
+            (is_stale, record.stats.consecutive_failures)
+        });
         for record in candidates {
             if missing == 0 {
                 break;
@@ -210,6 +220,11 @@ impl Dialer {
                 missing -= 1;
             }
         }
+    }
+
+    /// The peers found behind bootstrap addresses.
+    pub(crate) fn resolved(&self) -> impl Iterator<Item = &PeerKey> {
+        self.resolved.values()
     }
 
     /// Starts a dial unless one is running, it is too early, or a budget is used up; then notes when to look again.
@@ -231,6 +246,12 @@ impl Dialer {
         }
         let chosen = matches!(&target, Target::Address(_))
             || matches!(&target, Target::Peer(peer) if view.set.get(peer).is_none_or(|record| record.is_reserved()));
+        if let (Target::Peer(peer), false) = (&target, chosen)
+            && let Some(at) = self.claims.retain_free(now, peer, &mut addrs)
+        {
+            self.look_again_at(at);
+            return false;
+        }
         let attempts = self
             .attempts
             .entry(target.clone())
@@ -253,6 +274,9 @@ impl Dialer {
             Target::Address(_) => None,
             Target::Peer(peer) => Some(*peer),
         };
+        if let Some(peer) = peer.filter(|_| !chosen) {
+            self.claims.note(now, peer, &addrs);
+        }
         self.in_flight.insert(id, target);
         dials.push(Dial { id, peer, addrs });
         true
@@ -265,6 +289,7 @@ impl Dialer {
         peer: PeerKey,
         command: Option<CommandId>,
     ) -> Option<PeerAddr> {
+        self.claims.release(&peer);
         let mut found = None;
         if let Some(Target::Address(addr)) = command.and_then(|id| self.in_flight.remove(&id)) {
             if let Some(attempts) = self.attempts.get_mut(&Target::Address(addr.clone())) {
@@ -356,6 +381,7 @@ impl Dialer {
 
     /// A peer is no longer known.
     pub(crate) fn forget(&mut self, peer: &PeerKey) {
+        self.claims.release(peer);
         self.attempts.remove(&Target::Peer(*peer));
     }
 

@@ -23,15 +23,20 @@
 //!
 //! | Module | Owns |
 //! |---|---|
+//! | `admission` | who may be a peer: everybody, or an allowlist |
 //! | `logic` | what to do about each event; synchronous, no I/O |
 //! | `churn` | how much strangers can make the node log |
+//! | `claims` | no address is dialled for many learned peers at once |
+//! | `staleness` | who is too old to be dialled first, or to be kept |
 //! | `dialer` | whom to dial and when |
 //! | `own_record` | what this node says about itself |
 //! | `penalty` | the one place that maps misbehaviour to a reaction |
 //! | `reload` | the reload transaction |
 //! | `run` | the task: waiting, order, back-pressure, shutdown |
 
+mod admission;
 mod churn;
+mod claims;
 mod clock;
 mod connections;
 mod dialer;
@@ -44,6 +49,7 @@ mod own_record;
 mod penalty;
 mod reload;
 mod run;
+mod staleness;
 mod status;
 
 pub use clock::TokioClock;

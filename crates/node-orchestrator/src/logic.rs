@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use btcfed_core::addr::{AddrScope, PeerAddr};
-use btcfed_core::ban::BanTarget;
+use btcfed_core::ban::{BanTarget, Issuer};
 use btcfed_core::config::NodeConfig;
 use btcfed_core::exchange::{Exchange, Input, Notice, Output};
 use btcfed_core::identity::SecretKey;
@@ -20,13 +20,15 @@ use btcfed_core::rng::SeededRng;
 use btcfed_core::set::PeerSet;
 use btcfed_core::time::{MonotonicTime, Now};
 
+use crate::admission::Admission;
 use crate::churn::ChurnLog;
 use crate::connections::Connections;
 use crate::dialer::{Dialer, View};
 use crate::event::{Action, Event, NodeEvent};
 use crate::failures::describe;
-use crate::own_record::{OwnRecord, published_addresses};
+use crate::own_record::{OwnRecord, published_addresses, unreachable_reason};
 use crate::penalty;
+use crate::staleness::Sweeper;
 use crate::status::NodeCounters;
 
 /// Most outputs drained from the exchange engine in one go: an engine that never stops talking is a bug, and must not
@@ -46,10 +48,13 @@ pub(crate) struct NodeLogic {
     pub(crate) exchange: Box<dyn Exchange>,
     pub(crate) listen: Vec<PeerAddr>,
     pub(crate) set: Arc<PeerSet>,
+    admission: Admission,
     dialer: Dialer,
     next_id: u64,
     own: PeerKey,
     own_record: OwnRecord,
+    /// Why others cannot reach this node, as it was last told.
+    unreachable: Option<&'static str>,
     refused: Vec<BanTarget>,
     reserved: BTreeSet<PeerKey>,
     rng: SeededRng,
@@ -58,6 +63,7 @@ pub(crate) struct NodeLogic {
     /// Addresses at which somebody else answered, told once each.
     told_wrong_peer: BTreeSet<PeerAddr>,
     told_own_entry: bool,
+    sweeper: Sweeper,
     actions: Vec<Action>,
 }
 
@@ -77,16 +83,19 @@ impl NodeLogic {
             exchange,
             listen: Vec::new(),
             set,
+            admission: Admission::default(),
             dialer: Dialer::default(),
             next_id: 1 << 32,
             own: secret.public(),
             own_record: OwnRecord::new(secret),
+            unreachable: None,
             refused: Vec::new(),
             reserved: BTreeSet::new(),
             rng: SeededRng::from_seed(seed),
             undrained: false,
             told_wrong_peer: BTreeSet::new(),
             told_own_entry: false,
+            sweeper: Sweeper::default(),
             actions: Vec::new(),
         }
     }
@@ -95,8 +104,10 @@ impl NodeLogic {
     pub(crate) fn start(&mut self, now: Now, listen: Vec<PeerAddr>) -> Vec<Action> {
         self.listen = listen;
         self.tell_own_entry();
+        self.sweeper.start(now, &mut self.rng);
         self.update_refused(now);
         self.update_reserved();
+        self.update_admission();
         self.update_own_record(now);
         self.plan_dials(now);
         std::mem::take(&mut self.actions)
@@ -124,6 +135,11 @@ impl NodeLogic {
         published_addresses(&self.config.network.announce, &self.listen)
     }
 
+    /// How many peers wait for the operator to add them.
+    pub(crate) fn waiting(&self) -> usize {
+        self.admission.waiting(&self.set)
+    }
+
     /// When [`Event::Deadline`] is due at the latest.
     pub(crate) fn next_deadline(&self, now: Now) -> Option<MonotonicTime> {
         let until_unban = self
@@ -141,6 +157,7 @@ impl NodeLogic {
             self.exchange.next_deadline(),
             self.dialer.next_deadline(),
             self.own_record.next_deadline(),
+            self.sweeper.next_deadline(),
             until_unban,
         ]
         .into_iter()
@@ -160,6 +177,7 @@ impl NodeLogic {
             self.feed(now, Input::Timeout);
         }
         self.lift_lapsed_bans(now);
+        self.forget_silent_peers(now);
         self.update_own_record(now);
         self.plan_dials(now);
     }
@@ -223,6 +241,13 @@ impl NodeLogic {
         command: Option<CommandId>,
     ) {
         let bootstrap = self.dialer.connected(now.monotonic, peer, command);
+        if bootstrap.is_some() {
+            self.update_admission();
+        }
+        if !self.admission.admits(&peer) {
+            // Let in before the network had the list; it never was a peer.
+            return self.network(NetworkCommand::Disconnect { peer });
+        }
         if !self.connections.insert(now, peer, direction, addr.clone()) {
             return;
         }
@@ -342,6 +367,7 @@ impl NodeLogic {
     fn on_reconfigured(&mut self, now: Now, config: Arc<NodeConfig>) {
         self.config = config;
         self.dialer.reconfigured(&self.config);
+        self.update_admission();
         self.feed(now, Input::Reconfigured(Arc::clone(&self.config)));
         self.update_own_record(now);
         self.plan_dials(now);
@@ -349,15 +375,18 @@ impl NodeLogic {
 
     fn on_store_changed(&mut self, now: Now, set: Arc<PeerSet>, changes: Arc<[PeerChange]>) {
         let before = std::mem::replace(&mut self.set, Arc::clone(&set));
-        let lagged = changes.is_empty();
+        // No change named means that some were missed.
+        let is_hard = changes.is_empty()
+            || changes
+                .iter()
+                .any(|change| !matches!(change, PeerChange::Touched(_)));
+        if is_hard {
+            self.update_admission();
+        }
         for change in changes.iter() {
             self.on_change(&before, change);
         }
-        if lagged
-            || changes
-                .iter()
-                .any(|change| !matches!(change, PeerChange::Touched(_)))
-        {
+        if is_hard {
             self.tell_own_entry();
             self.update_refused(now);
             self.update_reserved();
@@ -371,7 +400,11 @@ impl NodeLogic {
             PeerChange::Added(key) => {
                 self.counters.peers_added += 1;
                 let source = self.set.get(key).map(|record| record.source.as_str());
-                tracing::info!(peer = %key.peer_id(), source, known = self.set.len(), "peer added");
+                if self.admission.admits(key) {
+                    tracing::info!(peer = %key.peer_id(), source, known = self.set.len(), "peer added");
+                } else {
+                    tracing::info!(peer = %key.peer_id(), source, waiting = self.waiting(), "peer added; it waits until it is allowed with `peers add`");
+                }
                 self.dialer.reset(key);
                 self.note_contact_with_new(key);
                 self.actions.push(Action::Tell(NodeEvent::PeerAdded(*key)));
@@ -474,6 +507,7 @@ impl NodeLogic {
                 }
                 self.network(NetworkCommand::Disconnect { peer });
             }
+            Output::Dial { peer, .. } if !self.admission.admits(&peer) => {}
             Output::Dial { peer, addrs } => {
                 let id = self.next_id();
                 self.network(NetworkCommand::Dial {
@@ -531,6 +565,12 @@ impl NodeLogic {
 
     fn update_own_record(&mut self, now: Now) {
         let addresses = self.announced();
+        let bootstrap = &self.config.peers.bootstrap;
+        let unreachable = unreachable_reason(&addresses, &self.listen, bootstrap);
+        if let Some(reason) = unreachable.filter(|_| unreachable != self.unreachable) {
+            tracing::warn!(announced = ?addresses, reason, "others may be unable to reach this node; set network.announce");
+        }
+        self.unreachable = unreachable;
         let signed = self.own_record.update(now, addresses, &mut self.rng);
         self.publish(now, signed);
     }
@@ -559,6 +599,7 @@ impl NodeLogic {
             set: &self.set,
             connections: &self.connections,
             own: self.own,
+            admission: &self.admission,
         };
         let next_id = &mut self.next_id;
         let dials = self
@@ -603,6 +644,33 @@ impl NodeLogic {
         }
     }
 
+    /// Tells the network who may connect, and parts from those who may not any more.
+    fn update_admission(&mut self) {
+        let admission = Admission::of(&self.config, &self.set, self.dialer.resolved());
+        if admission == self.admission {
+            return;
+        }
+        self.admission = admission;
+        let waiting = self.waiting();
+        tracing::info!(
+            mode = self.config.peers.mode.as_str(),
+            waiting,
+            "admission changed"
+        );
+        self.network(NetworkCommand::Admit {
+            peers: self.admission.list(),
+        });
+        let strangers: Vec<PeerKey> = self
+            .connections
+            .iter()
+            .map(|connection| connection.peer)
+            .filter(|peer| !self.admission.admits(peer))
+            .collect();
+        for peer in strangers {
+            self.network(NetworkCommand::Disconnect { peer });
+        }
+    }
+
     fn lift_lapsed_bans(&mut self, now: Now) {
         let lapsed: Vec<PeerOp> = self
             .set
@@ -612,6 +680,29 @@ impl NodeLogic {
             .collect();
         for op in lapsed {
             self.store(op);
+        }
+    }
+
+    fn forget_silent_peers(&mut self, now: Now) {
+        let connections = &self.connections;
+        let silent = self.sweeper.sweep(
+            now,
+            &self.config.peers,
+            &self.set,
+            |peer| connections.contains(peer),
+            &mut self.rng,
+        );
+        if !silent.is_empty() {
+            let after = self.config.peers.forget_after;
+            tracing::info!(
+                peers = silent.len(),
+                ?after,
+                "forgetting learned peers that nobody has heard of"
+            );
+        }
+        for key in silent {
+            let by = Issuer::Node;
+            self.store(PeerOp::Remove { key, by });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use btcfed_core::addr::{AddrScope, PeerAddr};
+use btcfed_core::addr::{AddrScope, AddrWithId, PeerAddr};
 use btcfed_core::identity::SecretKey;
 use btcfed_core::limits::MAX_RECORD_ADDRESSES;
 use btcfed_core::record::{RecordError, SignedRecord};
@@ -78,6 +78,37 @@ impl OwnRecord {
                 .saturating_add(rng.jitter(REFRESH_INTERVAL, REFRESH_JITTER)),
         );
         SignedRecord::sign(&self.secret, self.seq, &self.addresses)
+    }
+}
+
+/// Why the peers behind these bootstrap entries cannot reach what is announced, if that is already certain. A node that
+/// does not listen wants nobody to reach it; what a name leads to is not known here.
+pub(crate) fn unreachable_reason(
+    announced: &[PeerAddr],
+    listening: &[PeerAddr],
+    bootstrap: &[AddrWithId],
+) -> Option<&'static str> {
+    if listening.is_empty() {
+        return None;
+    }
+    let reach = |addr: &PeerAddr| match addr.scope() {
+        AddrScope::Loopback => 1,
+        AddrScope::Private => 2,
+        AddrScope::Public => 3,
+        _ => 0,
+    };
+    if announced.iter().any(|addr| addr.scope() == AddrScope::Dns) {
+        return None;
+    }
+    let ours = announced.iter().map(reach).max().unwrap_or(0);
+    let theirs = bootstrap.iter().map(|entry| reach(&entry.addr)).max()?;
+    match (ours, theirs) {
+        _ if ours >= theirs => None,
+        (0, _) => Some("no address to announce"),
+        (1, _) => Some(
+            "only addresses of this machine are announced, and the bootstrap entries are elsewhere",
+        ),
+        _ => Some("only private addresses are announced, and the bootstrap entries are public"),
     }
 }
 
@@ -198,5 +229,29 @@ mod tests {
             .map(|n| format!("/ip4/10.0.0.{n}/tcp/9000").parse().unwrap())
             .collect();
         assert_eq!(published_addresses(&[], &many).len(), MAX_RECORD_ADDRESSES);
+    }
+
+    #[test]
+    fn a_node_nobody_can_reach_is_told_so_only_when_it_is_certain() {
+        let reason = |announced: &[&str], bootstrap: &[&str]| {
+            let parse = |text: &&str| text.parse::<PeerAddr>().unwrap();
+            let announced: Vec<_> = announced.iter().map(parse).collect();
+            let listening: Vec<_> = announced.clone();
+            let entries: Vec<_> = bootstrap.iter().map(|t| parse(t).into()).collect();
+            unreachable_reason(&announced, &listening, &entries)
+        };
+        let (local, private) = ("/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1");
+        let (public, name) = ("/ip4/8.8.8.8/tcp/1", "/dns4/a.example.com/tcp/1");
+        assert!(reason(&[local], &[private]).is_some());
+        assert!(reason(&[private, local], &[public]).is_some());
+        assert_eq!(reason(&[private], &[private, local]), None);
+        assert_eq!(reason(&[local, public], &[public]), None);
+        assert_eq!(reason(&[name], &[public]), None, "who knows");
+        assert_eq!(reason(&[local], &[name]), None, "who knows");
+        assert_eq!(reason(&[local], &[]), None);
+        let entries = [public.parse::<PeerAddr>().unwrap().into()];
+        assert_eq!(unreachable_reason(&[], &[], &entries), None, "dial only");
+        let listening = [local.parse().unwrap()];
+        assert!(unreachable_reason(&[], &listening, &entries).is_some());
     }
 }

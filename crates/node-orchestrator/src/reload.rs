@@ -133,6 +133,8 @@ fn keep_restart_values(current: &NodeConfig, mut loaded: NodeConfig) -> NodeConf
     loaded.admin = current.admin.clone();
     loaded.federation.clone_from(&current.federation);
     loaded.bitcoin_network = current.bitcoin_network;
+    loaded.network.port_fallback = current.network.port_fallback;
+    loaded.network.port_retries = current.network.port_retries;
     loaded.peers.file.clone_from(&current.peers.file);
     loaded
 }
@@ -149,6 +151,8 @@ mod tests {
         loaded.admin.socket = "other.sock".into();
         loaded.admin.mode = 0o600;
         loaded.federation = "other".into();
+        loaded.network.port_fallback = 7;
+        loaded.network.port_retries = 1;
         loaded.bitcoin_network = btcfed_core::config::BitcoinNetwork::Regtest;
         loaded.peers.file = "other.yaml".into();
         loaded.name = "new name".into();

@@ -410,6 +410,7 @@ impl Node {
             announced: self.logic.announced(),
             known: set.len(),
             banned: set.iter().filter(|record| record.is_banned()).count(),
+            waiting: self.logic.waiting(),
             connections: self.logic.connections.iter().cloned().collect(),
             config_revision: self.revision,
             config: self.logic.config.values(),

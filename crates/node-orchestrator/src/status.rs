@@ -65,6 +65,8 @@ pub struct NodeStatus {
     pub known: usize,
     /// Peers refused.
     pub banned: usize,
+    /// Peers known that wait for the operator to add them; always 0 in mode `open`.
+    pub waiting: usize,
     /// Who is connected.
     pub connections: Vec<Connection>,
     /// Counts configurations since the start, from 1.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use btcfed_core::addr::{AddrScope, AddrWithId};
 use btcfed_core::ban::{Ban, BanReason, BanTarget, Issuer};
+use btcfed_core::config::PeersMode;
 use btcfed_core::exchange::{Input, Notice, Output, Reaction};
 use btcfed_core::network::{
     CommandId, DialError, Direction, DisconnectReason, NetworkCommand, NetworkEvent, RequestToken,
@@ -531,4 +532,138 @@ async fn the_node_works_with_any_store_behind_the_trait() {
     store.create(record(5, 5)).await.unwrap();
     node.settle().await;
     assert_eq!(node.handle.status().await.unwrap().known, 1);
+}
+
+/// The lists of admitted peers the network was given, in order.
+fn admitted(node: &mut Harness) -> Vec<Option<Vec<btcfed_core::PeerKey>>> {
+    node.commands()
+        .into_iter()
+        .filter_map(|command| match command {
+            NetworkCommand::Admit { peers } => Some(peers),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_an_allowlist_learned_peers_wait_until_the_operator_adds_them() {
+    let mut node = Harness::start(|config| config.peers.mode = PeersMode::Allowlist).await;
+    assert_eq!(admitted(&mut node), [Some(Vec::new())], "fail closed");
+    node.store
+        .apply(PeerPatch::one(PeerOp::Learn(signed(1, 101))))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(node.dials(), [], "kept, not dialled");
+    let status = node.handle.status().await.unwrap();
+    assert_eq!((status.known, status.waiting), (1, 1));
+
+    let mut approved = (*node.store.read(&test_key(1)).unwrap()).clone();
+    approved.source = PeerSource::Operator;
+    node.store.update(approved).await.unwrap();
+    let (_, peer, _) = node.next_dial().await;
+    assert_eq!(peer, Some(test_key(1)));
+    assert_eq!(admitted(&mut node).last(), Some(&Some(vec![test_key(1)])));
+    assert_eq!(node.handle.status().await.unwrap().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_that_slips_through_on_an_allowlist_never_reaches_the_exchange() {
+    let mut node = Harness::start(|config| config.peers.mode = PeersMode::Allowlist).await;
+    node.connect_as(1, Direction::Inbound, None).await;
+    let disconnect = NetworkCommand::Disconnect { peer: test_key(1) };
+    assert!(node.commands().contains(&disconnect));
+    let heard = node.exchange.take_inputs();
+    assert!(
+        !heard
+            .iter()
+            .any(|(_, input)| matches!(input, Input::Connected { .. }))
+    );
+    assert_eq!(node.handle.status().await.unwrap().connections, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_a_bootstrap_address_leads_to_is_admitted_even_when_known_by_hearsay() {
+    let mut node = Harness::start(|config| {
+        config.peers.mode = PeersMode::Allowlist;
+        config.peers.bootstrap = vec![AddrWithId::from(test_addr(1))];
+    })
+    .await;
+    let learned = PeerPatch::one(PeerOp::Learn(signed(1, 101)));
+    node.store.apply(learned).await.unwrap();
+    let (id, ..) = node.next_dial().await;
+    node.connect_as(1, Direction::Outbound, Some(id)).await;
+    let status = node.handle.status().await.unwrap();
+    assert_eq!((status.connections.len(), status.waiting), (1, 0));
+    assert_eq!(admitted(&mut node).last(), Some(&Some(vec![test_key(1)])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mode_changes_by_reload_and_parts_from_strangers_at_once() {
+    let mut node = Harness::start(|_| {}).await;
+    node.store.create(record(2, 2)).await.unwrap();
+    node.connect_as(1, Direction::Inbound, None).await;
+    node.connect_as(2, Direction::Inbound, None).await;
+    assert_eq!(
+        admitted(&mut node),
+        [],
+        "open is the default of the network"
+    );
+
+    let mut changed = node.config.0.lock().unwrap().clone().unwrap();
+    changed.peers.mode = PeersMode::Allowlist;
+    *node.config.0.lock().unwrap() = Ok(changed.clone());
+    node.handle.reload().await.unwrap();
+    node.settle().await;
+    assert_eq!(admitted(&mut node), [Some(vec![test_key(2)])]);
+    let parted: Vec<_> = node
+        .commands()
+        .into_iter()
+        .filter(|command| matches!(command, NetworkCommand::Disconnect { .. }))
+        .collect();
+    assert_eq!(parted, [NetworkCommand::Disconnect { peer: test_key(1) }]);
+
+    changed.peers.mode = PeersMode::Open;
+    *node.config.0.lock().unwrap() = Ok(changed);
+    node.handle.reload().await.unwrap();
+    node.settle().await;
+    assert_eq!(admitted(&mut node).last(), Some(&None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_identities_at_one_address_do_not_make_this_node_a_weapon() {
+    let mut node = Harness::start(|_| {}).await;
+    let victim: PeerPatch = (1..=50).map(|n| PeerOp::Learn(signed(n, 7))).collect();
+    node.store.apply(victim).await.unwrap();
+    let mut starts = Vec::new();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
+    while let Ok((id, peer, addrs)) = tokio::time::timeout_at(deadline, node.next_dial()).await {
+        starts.push(peer);
+        let attempts = addrs
+            .into_iter()
+            .map(|addr| (addr, DialError::Refused))
+            .collect();
+        node.tell(NetworkEvent::DialFailed { id, peer, attempts })
+            .await;
+    }
+    // One identity at a time, with the retries of its back-off. Without the rule there were 650.
+    assert!(starts.len() <= 80, "{} dials in an hour", starts.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn learned_peers_nobody_hears_of_are_forgotten_in_time_and_chosen_ones_never() {
+    let mut node = Harness::start(|config| {
+        config.peers.forget_after = Duration::from_secs(6 * 3600);
+        config.network.target_outbound = 0;
+    })
+    .await;
+    node.store.create(record(1, 1)).await.unwrap();
+    let learned = PeerPatch::one(PeerOp::Learn(signed(2, 102)));
+    node.store.apply(learned).await.unwrap();
+    node.dials();
+    tokio::time::sleep(Duration::from_secs(5 * 3600)).await;
+    assert!(node.store.exists(&test_key(2)));
+    tokio::time::sleep(Duration::from_secs(3 * 3600)).await;
+    assert!(!node.store.exists(&test_key(2)));
+    assert!(node.store.exists(&test_key(1)));
 }

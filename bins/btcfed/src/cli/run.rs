@@ -1,13 +1,16 @@
 //! `run`: the daemon.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use btcfed_config::FlagValue;
+use async_trait::async_trait;
+use btcfed_config::{FlagValue, is_blank, keep_last_good, last_good_path};
 use btcfed_core::config::{ConfigError, ConfigSource, LoggingConfig, NodeConfig};
 use btcfed_core::key::PeerKey;
 use btcfed_core::network::NetworkError;
+use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_node_orchestrator::{NodeError, NodeHandle, NodeStatus, TokioClock};
 use serde_json::json;
 
@@ -57,7 +60,8 @@ async fn serve(
             format!("cannot listen to signals: {error}"),
         )
     })?;
-    let loaded = context::load_with(global, flags(global, options))?;
+    let loaded = context::load_with(global, flags(global, options))
+        .map_err(|error| with_last_good(error, global))?;
     let logging = start_logging(global, loaded.full.config.logging)?;
     for warning in &loaded.full.warnings {
         tracing::warn!("{warning}");
@@ -73,16 +77,27 @@ async fn serve(
     if generated {
         tracing::info!(peer_id = %secret.peer_id(), "generated a new identity");
     }
-    let Loaded { source, full, .. } = loaded;
+    let Loaded {
+        source,
+        full,
+        state_dir,
+    } = loaded;
+    let kept = LastGood {
+        path: full.path.clone(),
+        state_dir,
+    };
+    kept.warn_if_blank();
     let admin = full.config.admin.clone();
     let identity = secret.public();
     let node = Node::builder(full.config, secret)
         .config_source(Arc::new(LiveConfig { source, identity }))
         .component(Arc::new(logging))
+        .component(Arc::new(kept.clone()))
         .build()
         .await
         .map_err(build_error)?;
     let socket = AdminSocket::bind(&admin.socket, admin.mode)?;
+    kept.keep();
     let handle = node.handle();
     let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
     let signal_task = tokio::spawn(signals.serve(handle.clone()));
@@ -126,6 +141,56 @@ impl ConfigSource for LiveConfig {
         }
         Ok(full.config)
     }
+}
+
+/// Keeps a copy of every configuration file the node runs with. See [`btcfed_config::keep_last_good`].
+#[derive(Clone, Debug)]
+struct LastGood {
+    path: Option<PathBuf>,
+    state_dir: PathBuf,
+}
+
+impl LastGood {
+    fn keep(&self) {
+        if let Some(path) = &self.path
+            && let Err(error) = keep_last_good(path, &self.state_dir)
+        {
+            tracing::warn!(%error, "no copy of the configuration is kept");
+        }
+    }
+
+    fn warn_if_blank(&self) {
+        let copy = last_good_path(&self.state_dir);
+        if let Some(path) = self.path.as_ref().filter(|path| is_blank(path))
+            && copy.exists()
+        {
+            tracing::warn!(file = %path.display(), last_good = %copy.display(), "THE CONFIGURATION FILE IS EMPTY: defaults are in force; the last one with content is kept");
+        }
+    }
+}
+
+#[async_trait]
+impl Reconfigure for LastGood {
+    async fn prepare(&self, _: &NodeConfig) -> Result<Box<dyn Staged>, ReconfigureError> {
+        let kept = self.clone();
+        // Written once every component has the new configuration, and never by the thread that runs the node.
+        Ok(Box::new(StagedFn::new(move || {
+            tokio::task::spawn_blocking(move || kept.keep());
+        })))
+    }
+}
+
+/// Tells where the last configuration that worked is, if one was kept.
+fn with_last_good(mut error: CliError, global: &Global) -> CliError {
+    let (state_dir, _) = context::source(global, Vec::new());
+    let copy = last_good_path(&state_dir);
+    if error.exit == Exit::Config && error.hint.is_none() && copy.exists() {
+        let place = copy.display();
+        error.hint = Some(format!(
+            "the last configuration this node ran with is kept in {place}: compare, and copy it back"
+        ));
+    }
+    error
 }
 
 fn flags(global: &Global, options: &RunOptions) -> Vec<FlagValue> {

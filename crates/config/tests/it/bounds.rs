@@ -18,6 +18,14 @@ fn durations_hold_their_bounds() {
         ("network.backoff.max", "10ms", "9ms", "24h", "24h1ms"),
         ("peers.exchange_interval", "1s", "999ms", "24h", "24h1ms"),
         ("peers.connection_timeout", "100ms", "99ms", "5m", "5m1ms"),
+        ("peers.stale_after", "1m", "59s999ms", "8760h", "8760h1ms"),
+        (
+            "peers.forget_after",
+            "1h",
+            "59m59s999ms",
+            "8760h",
+            "8760h1ms",
+        ),
         ("storage.lock_timeout", "10ms", "9ms", "5m", "5m1ms"),
         ("storage.debounce", "10ms", "9ms", "1m", "1m1ms"),
         ("storage.flush_interval", "10ms", "9ms", "1h", "1h1ms"),
@@ -58,6 +66,8 @@ fn numbers_hold_their_bounds() {
         ("network.limits.max_inbound", 0, 128),
         ("network.limits.max_per_ip", 1, 10_000),
         ("network.limits.max_pending", 1, 10_000),
+        ("network.port_retries", 0, 8),
+        ("network.port_fallback", 0, 100),
         ("network.keepalive.failures", 1, 100),
         ("network.breaker.failures", 1, 1000),
     ] {
@@ -122,6 +132,7 @@ fn words_and_switches_take_what_they_list() {
             &["error", "warn", "info", "debug", "trace"],
         ),
         ("logging.format", &["auto", "json", "text"]),
+        ("peers.mode", &["open", "allowlist"]),
         ("storage.watch", &["true", "false"]),
     ] {
         for word in words {

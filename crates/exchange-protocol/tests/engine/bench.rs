@@ -11,8 +11,8 @@ use btcfed_core::network::{CommandId, Direction, RequestToken};
 use btcfed_core::time::{MonotonicTime, Now, Timestamp};
 use btcfed_core::{PeerAddr, PeerKey, PeerOp, PeerPatch, PeerSet, SecretKey, SignedRecord};
 use btcfed_exchange_protocol::message::{
-    ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement, PeerRequest, PeerResponse,
-    PeerUpdate, RecordEntry, Summary,
+    Cell, CellBlock, ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement, PeerRequest,
+    PeerResponse, PeerUpdate, RecordEntry, Summary,
 };
 use btcfed_exchange_protocol::{Engine, EngineOptions};
 use btcfed_exchange_protocol::{codec, limits};
@@ -83,7 +83,7 @@ pub(crate) fn question(hello: Option<Hello>) -> PeerRequest {
         mode: Mode::Page,
         cursor: None,
         limit: 256,
-        summary: None,
+        ..PeerRequest::default()
     }
 }
 
@@ -103,9 +103,8 @@ pub(crate) fn page(hello: Option<Hello>, records: &[RecordEntry]) -> PeerRespons
     PeerResponse {
         hello,
         records: records.to_vec(),
-        next: None,
-        equal: false,
         count,
+        ..PeerResponse::default()
     }
 }
 
@@ -376,6 +375,20 @@ pub(crate) fn code(message: &Message) -> ErrorCode {
     match message {
         Message::Error(ErrorReply { code, .. }) => *code,
         other => panic!("not an error: {}", other.to_debug_json()),
+    }
+}
+
+/// Cells of no list at all.
+pub(crate) fn cells(first: u32, count: u32) -> CellBlock {
+    let cell = |n: u32| Cell {
+        id: u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        check: n,
+        count: i64::from(n % 5) - 2,
+    };
+    CellBlock {
+        salt: 9,
+        first,
+        cells: (first..first + count).map(cell).collect(),
     }
 }
 

@@ -9,7 +9,8 @@ use btcfed_core::{SecretKey, SignedRecord};
 use btcfed_exchange_protocol::codec::{self, DecodeError};
 use btcfed_exchange_protocol::limits;
 use btcfed_exchange_protocol::message::{
-    ErrorCode, ErrorReply, Hello, Message, PeerResponse, RecordEntry,
+    Cell, CellBlock, CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerRequest,
+    PeerResponse, RecordEntry, Want,
 };
 
 use crate::bench::{Bench, announcement, code, entry, hello, key, page, question, record, update};
@@ -70,6 +71,90 @@ fn counts_within_a_frame() {
         String::new(),
         blank(limits::MAX_ALTERNATIVES + 1)
     )));
+}
+
+#[test]
+fn cells_and_ids_within_a_frame() {
+    let block = |count| {
+        Message::Response(PeerResponse {
+            cells: Some(CellBlock {
+                cells: vec![Cell::default(); count],
+                ..CellBlock::default()
+            }),
+            ..PeerResponse::default()
+        })
+    };
+    assert!(decodes(&block(limits::MAX_CELLS)));
+    assert!(!decodes(&block(limits::MAX_CELLS + 1)));
+    let want = |count| {
+        Message::Request(PeerRequest {
+            want: Some(Want {
+                salt: 1,
+                ids: vec![7; count],
+            }),
+            ..question(None)
+        })
+    };
+    assert!(decodes(&want(limits::MAX_WANTED)));
+    assert!(!decodes(&want(limits::MAX_WANTED + 1)));
+    for count in [i64::MIN, -1, 0, 1, i64::MAX] {
+        let cell = Cell {
+            id: u64::MAX,
+            check: u32::MAX,
+            count,
+        };
+        let mut bench = Bench::new();
+        let message = Message::Response(PeerResponse {
+            count: u32::MAX,
+            cells: Some(CellBlock {
+                cells: vec![cell; 40],
+                ..CellBlock::default()
+            }),
+            ..page(Some(hello(None)), &[])
+        });
+        assert!(decodes(&message));
+        bench.connect(1, Direction::Outbound);
+        let (id, _) = bench.sent_to(1).pop().unwrap();
+        bench.answer(id, &message);
+    }
+}
+
+#[test]
+fn cells_and_ids_asked_for_beyond_their_bounds_cost_no_more_than_at_them() {
+    let mut bench = Bench::new();
+    bench.store((10..40).map(|n| record(n, 1)));
+    bench.befriend(1);
+    for (first, count, expected) in [
+        (0, 4096, 4096),
+        (0, u32::MAX, 4096),
+        (4095, 2, 1),
+        (4096, 1, 0),
+        (u32::MAX, u32::MAX, 0),
+    ] {
+        let asked = PeerRequest {
+            mode: Mode::Cells,
+            cells: Some(CellRange {
+                salt: 3,
+                first,
+                count,
+            }),
+            ..question(None)
+        };
+        let answer = bench.ask(1, &Message::Request(asked));
+        assert!(codec::encode(&answer).len() <= btcfed_core::limits::MAX_FRAME_BYTES);
+        let Message::Response(response) = answer else {
+            panic!("no response");
+        };
+        assert_eq!(response.cells.unwrap().cells.len(), expected);
+    }
+    for mode in [Mode::Cells, Mode::Want] {
+        let asked = PeerRequest {
+            mode,
+            ..question(None)
+        };
+        let answer = bench.ask(1, &Message::Request(asked));
+        assert_eq!(code(&answer), ErrorCode::Malformed, "asks for nothing");
+    }
 }
 
 #[test]
@@ -137,7 +222,7 @@ fn numbers_at_their_edges_are_taken_without_harm() {
         }));
         asked.limit = value;
         asked.summary = Some(btcfed_exchange_protocol::message::Summary {
-            salt: u64::MAX,
+            salt: u32::MAX,
             root: u64::MAX,
             count: value,
         });

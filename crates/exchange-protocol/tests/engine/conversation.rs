@@ -50,7 +50,7 @@ fn the_side_that_dialled_introduces_itself_and_asks_at_once() {
     assert_eq!(hello.wall_ms, 1_800_000_000_000);
     assert_eq!(
         (request.mode, request.cursor, request.limit),
-        (Mode::Page, None, 256)
+        (Mode::Summary, None, 0)
     );
     assert_eq!(
         request.summary.unwrap().count,
@@ -719,8 +719,10 @@ fn a_newcomer_fetches_from_two_at_a_time_and_only_compares_with_the_rest() {
     for n in 1..=5 {
         bench.connect(n, Direction::Outbound);
     }
-    let limits: Vec<u32> = (1..=5).map(|n| first_request(&bench, n).limit).collect();
-    assert_eq!(limits, [256, 256, 0, 0, 0]);
+    let modes: Vec<Mode> = (1..=5).map(|n| first_request(&bench, n).mode).collect();
+    let (full, compare) = (Mode::Summary, Mode::Page);
+    assert_eq!(modes, [full, full, compare, compare, compare]);
+    assert_eq!(first_request(&bench, 3).limit, 0, "a page without records");
     let (id, _) = bench.sent_to(3).pop().unwrap();
     bench.answer(
         id,
@@ -739,8 +741,8 @@ fn a_newcomer_fetches_from_two_at_a_time_and_only_compares_with_the_rest() {
         panic!("no request");
     };
     assert_eq!(
-        (bench.sent_to(3).len(), request.limit, request.hello),
-        (2, 256, None)
+        (bench.sent_to(3).len(), request.mode, request.hello),
+        (2, Mode::Summary, None)
     );
 }
 
@@ -783,4 +785,20 @@ fn a_dial_only_node_publishes_nothing() {
             .all(|output| !matches!(output, Output::Store(_)))
     );
     assert_eq!(bench.announced_to(1), []);
+}
+
+#[test]
+fn a_peer_that_knows_no_summaries_is_asked_for_pages() {
+    let mut bench = Bench::new();
+    bench.connect(1, Direction::Outbound);
+    let (id, _) = bench.sent_to(1).pop().unwrap();
+    bench.answer(id, &refused(ErrorCode::Unsupported));
+    bench.wait(limits::RETRY_PAUSE);
+    let (id, Message::Request(request)) = bench.sent_to(1).pop().unwrap() else {
+        panic!("no request");
+    };
+    assert_eq!((request.mode, request.limit), (Mode::Page, 256));
+    let records = [entry(&record(9, 1))];
+    bench.answer(id, &Message::Response(page(Some(hello(None)), &records)));
+    assert_eq!(bench.stored_seq(9), Some(1));
 }

@@ -8,12 +8,13 @@ use btcfed_core::rng::SeededRng;
 use btcfed_exchange_protocol::codec::{self, DecodeError};
 use btcfed_exchange_protocol::limits;
 use btcfed_exchange_protocol::message::{
-    ErrorCode, ErrorReply, Message, Mode, PeerAnnouncement, PeerRequest, PeerResponse, RecordEntry,
+    CellRange, ErrorCode, ErrorReply, Message, Mode, PeerAnnouncement, PeerRequest, PeerResponse,
+    RecordEntry, Want,
 };
 
 use crate::bench::{
-    Bench, announcement, code, entry, forged, hello, key, odd_summary, page, question, record,
-    update,
+    Bench, announcement, cells, code, entry, forged, hello, key, odd_summary, page, question,
+    record, update,
 };
 
 /// One well-formed frame of every message.
@@ -28,6 +29,32 @@ fn samples() -> Vec<Vec<u8>> {
         Message::Response(PeerResponse {
             next: Some(key(3)),
             ..page(Some(hello(None)), &records)
+        }),
+        Message::Request(PeerRequest {
+            mode: Mode::Summary,
+            summary: Some(odd_summary()),
+            ..question(Some(hello(None)))
+        }),
+        Message::Request(PeerRequest {
+            mode: Mode::Cells,
+            cells: Some(CellRange {
+                salt: 1,
+                first: 30,
+                count: 40,
+            }),
+            ..question(Some(hello(None)))
+        }),
+        Message::Request(PeerRequest {
+            mode: Mode::Want,
+            want: Some(Want {
+                salt: 1,
+                ids: vec![2, 3],
+            }),
+            ..question(Some(hello(None)))
+        }),
+        Message::Response(PeerResponse {
+            cells: Some(cells(0, 4)),
+            ..page(Some(hello(None)), &[])
         }),
         announcement(&records),
         update(entry(&record(1, 5))),
@@ -233,7 +260,7 @@ fn unknown_fields_are_ignored_and_unknown_messages_are_answered() {
         ErrorCode::Unsupported,
         "message 7"
     );
-    for mode in 1..=6 {
+    for mode in [1, 2, 6, 7, u32::MAX] {
         let asked = PeerRequest {
             mode: Mode::Other(mode),
             ..question(None)
@@ -520,4 +547,46 @@ fn a_decoded_announcement_holds_no_more_than_was_sent() {
         panic!("not an announcement");
     };
     assert_eq!(records.len(), limits::MAX_RECORDS_PER_ANNOUNCEMENT);
+}
+
+#[test]
+fn cells_that_lead_nowhere_are_ended_and_blamed() {
+    let answers = [
+        ("from the middle", cells(7, 32), true),
+        ("none", cells(0, 0), true),
+        ("random ones", cells(0, 32), false),
+    ];
+    for (name, block, is_wrong) in answers {
+        let mut bench = bench_with_an_honest_record();
+        bench.connect(1, Direction::Outbound);
+        let (id, _) = bench.sent_to(1).pop().unwrap();
+        let response = PeerResponse {
+            count: 10,
+            cells: Some(block),
+            ..page(Some(hello(None)), &[])
+        };
+        bench.answer(id, &Message::Response(response));
+        let expected: &[_] = if is_wrong { &[Reaction::Warn] } else { &[] };
+        assert_eq!(bench.penalties(1), expected, "{name}");
+        if is_wrong {
+            continue;
+        }
+        // Never decodable: the cells end at their cap, and pages follow.
+        for _ in 0..50 {
+            let (id, Message::Request(request)) = bench.sent_to(1).pop().unwrap() else {
+                panic!("no request");
+            };
+            let Some(range) = request.cells else {
+                assert_eq!((request.mode, request.limit), (Mode::Page, 256));
+                break;
+            };
+            bench.outputs.clear();
+            let response = PeerResponse {
+                count: 10,
+                cells: Some(cells(range.first, range.count)),
+                ..page(None, &[])
+            };
+            bench.answer(id, &Message::Response(response));
+        }
+    }
 }

@@ -5,11 +5,11 @@
 
 use btcfed_exchange_protocol::codec;
 use btcfed_exchange_protocol::message::{
-    ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement, PeerRequest, PeerResponse,
-    PeerUpdate, Summary,
+    CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement, PeerRequest,
+    PeerResponse, PeerUpdate, Summary, Want,
 };
 
-use crate::bench::{entry, key, record, record_at};
+use crate::bench::{Bench, entry, key, record, record_at};
 
 /// The introduction of the peer whose secret key is 32 bytes 0x5a with 01 00 00 00 00 00 00 00 in front.
 fn introduction() -> Hello {
@@ -25,6 +25,27 @@ fn introduction() -> Hello {
     }
 }
 
+/// What an engine that has the records of peers 0 and 100 to 119 answers to a foreign summary; cells 0 to 31. The salt is
+/// drawn by the engine.
+fn real_cells() -> PeerResponse {
+    let mut bench = Bench::new();
+    bench.store((100..120).map(|n| record(n, 1)));
+    bench.befriend(1);
+    let asked = PeerRequest {
+        mode: Mode::Summary,
+        summary: Some(Summary {
+            salt: 1,
+            root: 2,
+            count: 20,
+        }),
+        ..PeerRequest::default()
+    };
+    match bench.ask(1, &Message::Request(asked)) {
+        Message::Response(response) => response,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn vectors() -> Vec<(&'static str, &'static str, Message)> {
     let mut leaving = entry(&record_at(1, 3, &[]));
@@ -35,17 +56,18 @@ fn vectors() -> Vec<(&'static str, &'static str, Message)> {
         cursor: None,
         limit: 256,
         summary: Some(Summary {
-            salt: 0x0102_0304_0506_0708,
+            salt: 0x0102_0304,
             root: 0x1112_1314_1516_1718,
             count: 1,
         }),
+        ..PeerRequest::default()
     };
     let next_page = PeerRequest {
         hello: None,
         mode: Mode::Page,
         cursor: Some(key(2)),
         limit: 256,
-        summary: None,
+        ..PeerRequest::default()
     };
     let response = PeerResponse {
         hello: Some(introduction()),
@@ -54,8 +76,30 @@ fn vectors() -> Vec<(&'static str, &'static str, Message)> {
             entry(&record_at(3, 8, &["/dns4/node.example/tcp/9000"])),
         ],
         next: Some(key(3)),
-        equal: false,
         count: 300,
+        ..PeerResponse::default()
+    };
+    let cells_request = PeerRequest {
+        mode: Mode::Cells,
+        cells: Some(CellRange {
+            salt: 0x2122_2324_2526_2728,
+            first: 32,
+            count: 16,
+        }),
+        ..PeerRequest::default()
+    };
+    let want = PeerRequest {
+        mode: Mode::Want,
+        want: Some(Want {
+            salt: 0x2122_2324_2526_2728,
+            ids: vec![0x3132_3334_3536_3738, 1],
+        }),
+        ..PeerRequest::default()
+    };
+    let summary = PeerRequest {
+        mode: Mode::Summary,
+        summary: request.summary,
+        ..PeerRequest::default()
     };
     let equal = PeerResponse {
         equal: true,
@@ -80,6 +124,26 @@ fn vectors() -> Vec<(&'static str, &'static str, Message)> {
             "peer_request_next",
             include_str!("../vectors/peer_request_next.txt"),
             Message::Request(next_page),
+        ),
+        (
+            "peer_request_summary",
+            include_str!("../vectors/peer_request_summary.txt"),
+            Message::Request(summary),
+        ),
+        (
+            "peer_request_cells",
+            include_str!("../vectors/peer_request_cells.txt"),
+            Message::Request(cells_request),
+        ),
+        (
+            "peer_request_want",
+            include_str!("../vectors/peer_request_want.txt"),
+            Message::Request(want),
+        ),
+        (
+            "peer_response_cells",
+            include_str!("../vectors/peer_response_cells.txt"),
+            Message::Response(real_cells()),
         ),
         (
             "peer_response",

@@ -228,3 +228,31 @@ fn the_reasons_are_words_for_people() {
         "the peer's key is of a kind that is not supported: Qm..."
     );
 }
+
+#[test]
+fn the_limits_fit_into_the_descriptors_of_the_process_and_leave_room_to_dial() {
+    let wanted = ConnectionLimits {
+        max_connections: 128,
+        max_inbound: 96,
+        max_per_ip: 8,
+        max_pending: 32,
+    };
+    assert_eq!(wanted.within(None), wanted);
+    assert_eq!(wanted.within(Some(192)), wanted, "exactly enough");
+    for budget in 8..192 {
+        let limits = wanted.within(Some(budget));
+        assert!(limits.max_connections + 2 * limits.max_pending <= budget);
+        assert!(limits.max_connections >= 1 && limits.max_pending >= 1);
+        assert!(limits.max_inbound < limits.max_connections, "{limits:?}");
+    }
+    let small = ConnectionLimits {
+        max_connections: 2,
+        max_inbound: 1,
+        ..wanted
+    };
+    assert_eq!(
+        small.within(Some(32)).max_connections,
+        2,
+        "never raised, only the pending ones lowered"
+    );
+}

@@ -154,3 +154,16 @@ fn an_address_of_two_listeners_is_told_once_and_gone_with_the_last() {
     assert!(listeners.expired(new, &addr));
     assert_eq!(listeners.addrs(), []);
 }
+
+#[test]
+fn the_following_ports_end_at_the_last_one_and_port_zero_has_none() {
+    let ports = |text: &str, count| -> Vec<_> {
+        following_ports(&text.parse().unwrap(), count)
+            .filter_map(|addr| addr.port())
+            .collect()
+    };
+    assert_eq!(ports("/ip4/127.0.0.1/tcp/9000", 2), [9001, 9002]);
+    assert_eq!(ports("/ip6/::1/tcp/65534", 100), [65535]);
+    assert_eq!(ports("/ip4/127.0.0.1/tcp/0", 5), [0_u16; 0]);
+    assert_eq!(ports("/ip4/127.0.0.1/tcp/9000", 0), [0_u16; 0]);
+}

@@ -1,6 +1,8 @@
 //! Bans and limits, as a peer feels them.
 
+use btcfed_core::PeerKey;
 use btcfed_core::ban::BanTarget;
+use btcfed_core::config::PeersMode;
 use btcfed_core::network::{DialError, DisconnectReason, NetworkCommand, NetworkEvent};
 
 use crate::support::{Node, addr, eventually};
@@ -121,4 +123,30 @@ async fn a_full_node_turns_strangers_away_and_lets_reserved_peers_in() {
     dave.converse(&mut alice).await;
     bob.converse(&mut alice).await;
     carol.converse(&mut alice).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_allowlist_turns_strangers_away_and_dials_whomever_it_is_told_to() {
+    let mut alice = Node::with(1, |c| c.peers.mode = PeersMode::Allowlist).await;
+    let (mut bob, mut carol) = (Node::spawn(2).await, Node::spawn(3).await);
+    // Nobody is let in before the list is there.
+    is_turned_away(&mut bob, &alice).await;
+    let admit = |node: &Node, peers: Option<Vec<PeerKey>>| {
+        node.submit(NetworkCommand::Admit { peers });
+    };
+    admit(&alice, Some(vec![bob.key]));
+    bob.connect(&mut alice).await;
+    is_turned_away(&mut carol, &alice).await;
+    alice.connect(&mut carol).await;
+    alice.converse(&mut carol).await;
+
+    // Whoever is taken off the list is gone; whom this node dialled is not concerned.
+    admit(&alice, Some(Vec::new()));
+    alice.disconnected(bob.key).await;
+    bob.disconnected(alice.key).await;
+    is_turned_away(&mut bob, &alice).await;
+    alice.converse(&mut carol).await;
+
+    admit(&alice, None);
+    bob.connect(&mut alice).await;
 }

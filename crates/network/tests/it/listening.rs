@@ -1,9 +1,10 @@
 //! Binding: everything or nothing, and never on top of somebody else.
 
 use std::net::{Ipv6Addr, TcpListener};
+use std::time::Duration;
 
-use btcfed_core::Network as _;
 use btcfed_core::network::{NetworkError, NetworkEvent};
+use btcfed_core::{Network as _, Reconfigure as _};
 use btcfed_network::SpawnOptions;
 
 use crate::support::{Node, addr, config, free_port, key, secret};
@@ -113,4 +114,52 @@ async fn a_node_without_addresses_dials_only() {
     assert_eq!(dialler.handle.listen_addrs(), []);
     dialler.connect(&mut server).await;
     server.converse(&mut dialler).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_becomes_free_in_time_is_taken_and_one_that_does_not_is_refused_in_time() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("/ip4/127.0.0.1/tcp/{}", other.local_addr().unwrap().port());
+    let started = std::time::Instant::now();
+    let refusal = listen_on(1, &[&taken]).await.err();
+    assert_eq!(
+        refusal,
+        Some(NetworkError::AddressInUse { addr: addr(&taken) })
+    );
+    let took = started.elapsed();
+    assert!(
+        took >= Duration::from_millis(1550) && took < Duration::from_secs(5),
+        "five pauses, each twice the one before: {took:?}"
+    );
+
+    let waiting = tokio::spawn(async move { listen_on(2, &[&taken]).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(other);
+    assert!(waiting.await.unwrap().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fallback_port_is_taken_only_when_it_is_allowed_and_a_reload_leaves_it_alone() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let mut config = config();
+    config.network.port_retries = 0;
+    config.network.addresses = vec![addr(&format!("/ip4/127.0.0.1/tcp/{port}"))];
+    let refusal = Node::start(SpawnOptions::new(secret(1), &config)).await;
+    assert!(matches!(
+        refusal.err(),
+        Some(NetworkError::AddressInUse { .. })
+    ));
+
+    config.network.port_fallback = 50;
+    let node = Node::start(SpawnOptions::new(secret(1), &config))
+        .await
+        .unwrap();
+    let chosen = node.port();
+    assert!(chosen > port && chosen - port <= 50, "{port}: {chosen}");
+    node.handle.prepare(&config).await.unwrap().commit();
+    // The reload is done when the next one is prepared.
+    drop(node.handle.prepare(&config).await.unwrap());
+    assert_eq!(node.handle.listen_addrs(), [node.addr()]);
+    assert_eq!(node.port(), chosen);
 }

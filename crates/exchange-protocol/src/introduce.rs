@@ -1,0 +1,90 @@
+//! Who is who: the introduction, and what somebody is told for whom there is no room.
+
+use btcfed_core::PeerKey;
+use btcfed_core::exchange::Notice;
+use btcfed_core::time::Now;
+
+use crate::engine::Engine;
+use crate::limits;
+use crate::message::{ErrorCode, ErrorReply, Hello, Message, RecordEntry};
+use crate::phase::PhaseEvent;
+
+impl Engine {
+    /// How this node introduces itself to a peer; with its own record, unless the peer was told it before.
+    pub(crate) fn hello(&mut self, now: Now, peer: &PeerKey) -> Hello {
+        let mut hello = Hello {
+            version_min: limits::VERSION_MIN,
+            version_max: limits::VERSION_MAX,
+            network: self.config.bitcoin_network.magic(),
+            federation: self.config.federation.clone(),
+            features: limits::FEATURES,
+            agent: self.agent.clone(),
+            record: Vec::new(),
+            wall_ms: now.wall.as_millis(),
+        };
+        if let Some(session) = self.sessions.get_mut(peer)
+            && let Some(own) = self.view.own_record()
+            && session.owes_own_record(Some(own))
+        {
+            hello.record = own.envelope().to_vec();
+            session.told_own = Some(own.seq());
+        }
+        hello
+    }
+
+    /// Checks whether a peer fits.
+    pub(crate) fn meet(&mut self, now: Now, peer: PeerKey, hello: &Hello) -> Result<(), ErrorCode> {
+        let lowest = hello.version_min.max(limits::VERSION_MIN);
+        let highest = hello.version_max.min(limits::VERSION_MAX);
+        if lowest > highest {
+            return Err(ErrorCode::Version);
+        }
+        if hello.network != self.config.bitcoin_network.magic() {
+            return Err(ErrorCode::NetworkMismatch);
+        }
+        if hello.federation != self.config.federation {
+            return Err(ErrorCode::FederationMismatch);
+        }
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return Ok(());
+        };
+        if !session.met {
+            session.met = true;
+            let agent: String = hello
+                .agent
+                .escape_debug()
+                .take(limits::MAX_AGENT_BYTES)
+                .collect();
+            tracing::debug!(peer = %peer.peer_id(), agent, at = ?now.monotonic, "introduced");
+            self.enter(PhaseEvent::Met);
+            self.notice(Notice::HandshakeCompleted { peer, agent });
+        }
+        Ok(())
+    }
+
+    /// Refuses a conversation for which there is no room and names others to ask.
+    pub(crate) fn busy(&mut self, now: Now) -> Message {
+        let link = btcfed_core::addr::AddrScope::Public;
+        let listed: Vec<RecordEntry> = self
+            .view
+            .list(None, link, now.wall)
+            .map(|item| item.entry())
+            .collect();
+        let start = self.rng.index(listed.len());
+        let alternatives = listed
+            .iter()
+            .cycle()
+            .skip(start)
+            .take(limits::MAX_ALTERNATIVES.min(listed.len()))
+            .cloned()
+            .collect();
+        Message::Error(ErrorReply {
+            code: ErrorCode::Busy,
+            message: "no room for another conversation".to_owned(),
+            retry_after_ms: u32::try_from(limits::RETRY_PAUSE.as_millis()).unwrap_or(u32::MAX),
+            version_min: 0,
+            version_max: 0,
+            alternatives,
+        })
+    }
+}
