@@ -145,3 +145,35 @@ fn a_new_listener_is_opened_and_the_old_one_closed_without_dropping_a_connection
         serde_json::json!([format!("/ip4/127.0.0.1/tcp/{port}")])
     );
 }
+
+#[test]
+fn storage_keys_take_effect_and_are_not_only_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("conf.yaml");
+    fs::write(&conf, yaml(&[])).unwrap();
+    let node = Daemon::start(dir.path());
+    let peers = dir.path().join("peers.yaml");
+    let entry = |number| {
+        let key = btcfed_core::testing::test_key(number);
+        format!("  - public_key: {key}\n    addresses: [/ip4/127.0.0.1/tcp/1]\n")
+    };
+    fs::write(&peers, format!("peers:\n{}", entry(1))).unwrap();
+    wait_for("the first edit", LIMIT, || {
+        (node.known().len() == 1).then_some(())
+    });
+
+    fs::write(&conf, yaml(&[]) + "storage:\n  watch: false\n").unwrap();
+    let report = node.json(&["reload"]);
+    assert_eq!(report["applied"][0]["key"], "storage.watch");
+    let text = fs::read_to_string(&peers).unwrap();
+    fs::write(
+        &peers,
+        text.replacen("peers:\n", &format!("peers:\n{}", entry(2)), 1),
+    )
+    .unwrap();
+    // Nobody watches: only an explicit reload takes the edit in.
+    assert_eq!(node.known().len(), 1);
+    let report = node.json(&["reload"]);
+    assert_eq!(report["peers"]["changed"], 1, "{report}");
+    assert_eq!(node.known().len(), 2);
+}

@@ -131,9 +131,14 @@ impl NodeBuilder {
     /// A part cannot be built; nothing is left running.
     pub async fn build(self) -> Result<Node, BuildError> {
         let started = Instant::now();
+        let mut components = self.components;
         let store = match self.store {
             Some(store) => store,
-            None => Arc::new(open_store(&self.config)?),
+            None => {
+                let store = Arc::new(open_store(&self.config)?);
+                components.push(Arc::clone(&store) as Arc<dyn Reconfigure>);
+                store
+            }
         };
         let options = SpawnOptions::new(self.secret.clone(), &self.config).agent(&self.agent);
         let (network, events, task) = btcfed_network::spawn(options).await?;
@@ -151,7 +156,6 @@ impl NodeBuilder {
                 set: store.snapshot(),
             }))
         });
-        let mut components = self.components;
         components.push(Arc::new(network.clone()));
         let inner = Orchestrator::new(NodeParts {
             config_source: self
