@@ -190,6 +190,8 @@ pub struct NetworkConfig {
     pub keepalive_timeout: Duration,
     /// Missed pings in a row after which a peer counts as gone.
     pub keepalive_failures: u32,
+    /// For how long the address a name last led to is dialled when the name does not resolve.
+    pub dns_serve_stale: Duration,
     /// How long to wait before a failed peer is dialled again.
     pub backoff: BackoffPolicy,
     /// When to stop dialling a peer for a while.
@@ -337,6 +339,7 @@ impl Default for NetworkConfig {
             keepalive_interval: Duration::from_secs(15),
             keepalive_timeout: Duration::from_secs(10),
             keepalive_failures: 3,
+            dns_serve_stale: Duration::from_secs(3600),
             backoff: BackoffPolicy::default(),
             breaker: BreakerPolicy::default(),
         }
@@ -396,6 +399,10 @@ impl NodeConfig {
             ("network.backoff.max", format_duration(net.backoff.max())),
             ("network.backoff.factor", net.backoff.factor().to_string()),
             ("network.backoff.jitter", net.backoff.jitter().to_string()),
+            (
+                "network.dns.serve_stale",
+                format_duration(net.dns_serve_stale),
+            ),
             ("network.breaker.failures", net.breaker.failures.to_string()),
             (
                 "network.breaker.cooldown",

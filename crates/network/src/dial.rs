@@ -69,6 +69,27 @@ impl Dial {
         self.failed.extend(attempts(trying, error));
     }
 
+    /// Plans what `instead` knows for failed addresses, each only once.
+    pub(crate) fn replace_failed(
+        &mut self,
+        instead: impl Fn(&PeerAddr, &DialError) -> Option<PeerAddr>,
+        refused: &Refused,
+    ) {
+        for (addr, error) in &self.failed {
+            let Some(other) = instead(addr, error) else {
+                continue;
+            };
+            let is_known = self.failed.iter().any(|(tried, _)| *tried == other);
+            if is_known || self.rest.contains(&other) {
+                continue;
+            }
+            if objection(&other, &[], refused, self.rest.len()).is_none() {
+                tracing::debug!(%addr, instead = %other, "the name does not resolve; dialling where it led to last");
+                self.rest.push_back(other);
+            }
+        }
+    }
+
     /// The same reason for every address that was not tried yet.
     pub(crate) fn give_up(&mut self, error: &DialError) {
         let rest = std::mem::take(&mut self.rest);

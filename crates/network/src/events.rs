@@ -135,6 +135,11 @@ impl Host {
         };
         tracing::debug!(peer = %peer.peer_id(), %addr, direction = direction.as_str(), %connection, "established");
         let now = self.now();
+        if let (Direction::Outbound, Some(ip)) =
+            (direction, self.swarm.behaviour().gate.remote_ip(connection))
+        {
+            self.names.connected(now, connection, &addr, ip);
+        }
         let change = self.table.established(connection, peer, direction, now);
         self.counters
             .set_connections(self.table.established_count());
@@ -165,6 +170,8 @@ impl Host {
     }
 
     fn on_closed(&mut self, connection: ConnectionId) {
+        let now = self.now();
+        self.names.closed(now, connection);
         let change = self.table.closed(connection);
         self.counters
             .set_connections(self.table.established_count());
@@ -198,6 +205,11 @@ impl Host {
         if let Some(mut dial) = self.dials.remove(connection) {
             tracing::debug!(%connection, error = %chain(&error), "dial failed");
             dial.failed(error);
+            let (now, names) = (self.now(), &self.names);
+            dial.replace_failed(
+                |addr, error| names.instead_of(now, addr, error),
+                &self.refused,
+            );
             self.advance(dial);
         }
     }

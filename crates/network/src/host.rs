@@ -34,6 +34,7 @@ use crate::limits::{
     ANSWER_LINGER, CONTROL_QUEUE, FAREWELL_TIMEOUT, IDLE_TIMEOUT, LISTEN_DEADLINE, PORT_RETRY_PAUSE,
 };
 use crate::listen::{self, Listeners};
+use crate::names::KnownNames;
 use crate::options::SpawnOptions;
 use crate::refused::Refused;
 use crate::reload::{PendingReload, Prepare};
@@ -70,6 +71,7 @@ pub(crate) struct Host {
     /// When the last answer was written.
     pub(crate) answered: Option<Instant>,
     pub(crate) listeners: Listeners,
+    pub(crate) names: KnownNames<ConnectionId>,
     pub(crate) refused: Arc<Refused>,
     pub(crate) setup_timeout: Arc<SetupTimeout>,
     pub(crate) counters: Arc<Counters>,
@@ -124,6 +126,7 @@ impl Host {
             answering: HashSet::new(),
             answered: None,
             listeners: Listeners::default(),
+            names: KnownNames::new(options.network.dns_serve_stale),
             refused,
             setup_timeout,
             counters: Arc::clone(&counters),

@@ -76,6 +76,7 @@ mod host;
 mod limits;
 mod listen;
 mod muxer;
+mod names;
 mod options;
 mod refused;
 mod reload;

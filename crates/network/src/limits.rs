@@ -57,6 +57,9 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the end of the task may wait for answers that are being written.
 pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Names whose last address is remembered for the time when no resolver answers. The oldest one goes first.
+pub(crate) const MAX_KNOWN_NAMES: usize = 256;
+
 /// Names whose address is remembered between the end of a dial and the established connection.
 pub(crate) const MAX_RESOLVED: usize = 256;
 

@@ -139,6 +139,7 @@ impl Host {
                 .gate
                 .set_limits(gate::ConnectionLimits::effective(network));
             behaviour.ping = pinging(network);
+            self.names.set_max_age(network.dns_serve_stale);
             self.table.set_liveness(Liveness::from(network));
             self.setup_timeout
                 .set(reload.config.peers.connection_timeout);

@@ -14,6 +14,7 @@ fn durations_hold_their_bounds() {
         ("network.keepalive.interval", "1s", "999ms", "1h", "1h1ms"),
         ("network.keepalive.timeout", "100ms", "99ms", "5m", "5m1ms"),
         ("network.breaker.cooldown", "1s", "999ms", "24h", "24h1ms"),
+        ("network.dns.serve_stale", "1s", "999ms", "168h", "168h1ms"),
         ("network.backoff.initial", "10ms", "9ms", "1h", "1h1ms"),
         ("network.backoff.max", "10ms", "9ms", "24h", "24h1ms"),
         ("peers.exchange_interval", "1s", "999ms", "24h", "24h1ms"),
