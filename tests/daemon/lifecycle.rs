@@ -175,3 +175,34 @@ fn no_output_log_or_file_but_the_key_file_holds_the_secret() {
         assert!(!said.contains(spelling), "the secret leaks as {name}");
     }
 }
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    let dir = tempfile::tempdir().unwrap();
+    let args = [&["run", "--json", "--log-level", "trace"], &LOCAL[..]].concat();
+    let mut child = command(dir.path(), &args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The pipe of standard error is held open and never read.
+    let unread = child.stderr.take().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    for _ in 0..400 {
+        let (code, answer) = run_json(dir.path(), &["reload"]);
+        assert_eq!(code, 0, "{answer}");
+    }
+    assert_eq!(run_json(dir.path(), &["status"]).1["state"], "running");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    let status = crate::common::wait_for("the end", Duration::from_secs(5), || {
+        child.try_wait().unwrap()
+    });
+    assert_eq!(status.code(), Some(0));
+    drop(unread);
+}

@@ -1,9 +1,12 @@
 //! The log: to standard error, as text or JSON, with a level and a format that change while running.
 
+mod queue;
+
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use btcfed_core::config::{LogFormat, LogLevel, LoggingConfig, NodeConfig};
@@ -16,42 +19,67 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
+use self::queue::LogQueue;
+pub use self::queue::MAX_WAITING_LINES;
+
 /// Changes the level and the format of the running log.
 #[derive(Clone, Debug)]
 pub struct Logging {
     filter: reload::Handle<EnvFilter, Registry>,
     json: Arc<AtomicBool>,
+    queue: LogQueue,
 }
 
-/// Logging is set up already in this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("logging is set up already in this process")]
-pub struct AlreadySetUp;
+/// Logging could not be started. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Something in this process set up logging before.
+    #[error("logging is set up already in this process")]
+    AlreadySetUp,
+    /// The operating system gives no thread to write with.
+    #[error("cannot start the log: {0}")]
+    Thread(#[from] io::Error),
+}
 
 impl Logging {
     /// Starts logging to standard error, with or without colours in the text format.
     ///
     /// # Errors
-    /// Something in this process set up logging before. Nothing changed.
-    pub fn start(config: LoggingConfig, colour: bool) -> Result<Self, AlreadySetUp> {
+    /// Something in this process set up logging before, or there is no thread to write with. Nothing changed.
+    pub fn start(config: LoggingConfig, colour: bool) -> Result<Self, StartError> {
+        let queue = LogQueue::start(io::stderr())?;
         let (filter, handle) = reload::Layer::new(filter(config.level));
         let json = Arc::new(AtomicBool::new(wants_json(config.format)));
         let lines = tracing_subscriber::fmt::layer()
-            .with_writer(io::stderr)
+            .with_writer(queue.clone())
             .with_ansi(colour)
             // A closed standard error must not stop the node.
             .log_internal_errors(false)
-            .event_format(Switch { json: Arc::clone(&json), text: Format::default(), // Without spans: the formatter panics on fields that were recorded for the text format.
-                object: Format::default().json().with_current_span(false).with_span_list(false), });
+            .event_format(Switch {
+                json: Arc::clone(&json),
+                text: Format::default(),
+                // Without spans: the formatter panics on fields that were recorded for the text format.
+                object: Format::default()
+                    .json()
+                    .with_current_span(false)
+                    .with_span_list(false),
+            });
         tracing_subscriber::registry()
             .with(filter)
             .with(lines)
             .try_init()
-            .map_err(|_| AlreadySetUp)?;
+            .map_err(|_| StartError::AlreadySetUp)?;
         Ok(Self {
             filter: handle,
             json,
+            queue,
         })
+    }
+
+    /// Waits until everything that was logged before is written, but not longer than `limit`. False when it was not.
+    pub fn flush(&self, limit: Duration) -> bool {
+        self.queue.flush(limit)
     }
 
     fn apply(&self, config: LoggingConfig) {

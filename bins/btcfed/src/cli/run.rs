@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use btcfed_config::{FlagValue, is_blank, keep_last_good, last_good_path};
@@ -63,6 +63,7 @@ async fn serve(
     let loaded = context::load_with(global, flags(global, options))
         .map_err(|error| with_last_good(error, global))?;
     let logging = start_logging(global, loaded.full.config.logging)?;
+    let _written_at_the_end = FlushOnDrop(logging.clone());
     for warning in &loaded.full.warnings {
         tracing::warn!("{warning}");
     }
@@ -123,6 +124,18 @@ async fn serve(
             "transient",
             "forced to stop by a second signal; the last changes may not be saved",
         )),
+    }
+}
+
+/// How long the last log lines may take to be written.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// Lets the last log lines out, however a run ends.
+struct FlushOnDrop(Logging);
+
+impl Drop for FlushOnDrop {
+    fn drop(&mut self) {
+        self.0.flush(LAST_LINES);
     }
 }
 
