@@ -69,7 +69,7 @@
 //! | [`message`], [`codec`] | messages as plain data; the only place where hostile bytes are read |
 //! | [`limits`] | every bound and interval by name |
 //! | [`simulate`] | a federation on virtual time |
-//! | engine, relay | routing; records in and on |
+//! | engine, relay, tree | routing; records in and on; along which links |
 //! | introduce, sync, answer | who is who; rounds of questions; their answers |
 //! | reconcile, rateless | finding the difference of two lists; the code behind it |
 //! | validate, view, digest | the gate for records; what would be listed; its summary and ids |
@@ -99,6 +99,7 @@ mod score;
 mod session;
 pub mod simulate;
 mod sync;
+mod tree;
 mod validate;
 mod view;
 mod wire;

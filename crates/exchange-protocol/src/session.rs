@@ -1,6 +1,7 @@
 //! What is known of one connected peer.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use btcfed_core::addr::AddrScope;
 use btcfed_core::exchange::Reaction;
@@ -40,6 +41,13 @@ pub(crate) struct Session {
     /// The peer does not know summaries and cells.
     pub(crate) pages_only: bool,
     pub(crate) outbox: Outbox,
+    /// Beside the tree: this peer is told ids, not records.
+    pub(crate) is_lazy: bool,
+    /// Versions to be told by their ids.
+    pub(crate) hints: Versions,
+    pub(crate) hints_due: Option<MonotonicTime>,
+    /// How many identities new to this node are passed on that come from this peer.
+    pub(crate) new_identities: TokenBucket,
     /// Announcements and updates without an answer yet.
     pub(crate) in_flight: usize,
     pub(crate) last_announced: Option<MonotonicTime>,
@@ -120,6 +128,14 @@ impl Session {
             declined: Versions::new(limits::MAX_DECLINED),
             pages_only: false,
             outbox: Outbox::default(),
+            is_lazy: false,
+            hints: Versions::new(limits::MAX_HINTS),
+            hints_due: None,
+            new_identities: TokenBucket::new(
+                limits::NEW_IDENTITY_BURST,
+                limits::NEW_IDENTITIES_PER_SECOND,
+                now,
+            ),
             in_flight: 0,
             last_announced: None,
             round: None,
@@ -145,7 +161,8 @@ impl Session {
     pub(crate) fn owes_own_record(&self, own: Option<&SignedRecord>) -> bool {
         own.is_some_and(|own| {
             let fits = own.is_leaving() || is_meaningful(own, self.scope);
-            fits && self.told_own < Some(own.seq())
+            let is_told_whole = own.is_leaving() || !self.is_lazy;
+            fits && is_told_whole && self.told_own < Some(own.seq())
         })
     }
 
@@ -153,13 +170,55 @@ impl Session {
     pub(crate) fn announce_due(&self, own: Option<&SignedRecord>) -> Option<MonotonicTime> {
         let ready = self.met && self.settled && !self.only_asks && self.closing.is_none();
         let free = self.in_flight < limits::MAX_ANNOUNCEMENTS_IN_FLIGHT;
-        if !ready || !free || (self.outbox.is_empty() && !self.owes_own_record(own)) {
+        if !ready || !free {
             return None;
         }
+        let due = if self.outbox.is_empty() && !self.owes_own_record(own) {
+            self.hints_due?
+        } else {
+            MonotonicTime::ZERO
+        };
         let spaced = self
             .last_announced
             .map(|last| last.saturating_add(limits::ANNOUNCE_INTERVAL));
-        Some(spaced.max(self.paused_until).unwrap_or(MonotonicTime::ZERO))
+        spaced.max(self.paused_until).max(Some(due))
+    }
+
+    /// True when records come and go along this link.
+    pub(crate) fn is_branch(&self) -> bool {
+        self.met && !self.is_lazy && self.closing.is_none()
+    }
+
+    /// Puts a new version on its way to the peer: the record along the tree, its id beside it. A farewell is in nobody's
+    /// list and could not be asked for, so it is always told whole.
+    pub(crate) fn tell(&mut self, now: MonotonicTime, delay: Duration, record: &SignedRecord) {
+        if self.is_lazy && !record.is_leaving() {
+            self.hints.add(record.key(), record.seq());
+            let due = now.saturating_add(delay);
+            self.hints_due = Some(self.hints_due.map_or(due, |before| before.min(due)));
+        } else {
+            self.outbox.push(record.clone());
+        }
+    }
+
+    /// The own record is new. Along the tree it goes as an update, beside it the id is enough.
+    pub(crate) fn tell_own(&mut self, now: MonotonicTime, delay: Duration, own: &SignedRecord) {
+        if self.is_lazy && !own.is_leaving() && is_meaningful(own, self.scope) {
+            self.told_own = Some(own.seq());
+            self.tell(now, delay, own);
+        }
+    }
+
+    /// The peer has this version.
+    pub(crate) fn has_version(&mut self, key: &PeerKey, seq: u64) {
+        self.known.add(*key, seq);
+        self.outbox.drop_known(key, seq);
+        if self.hints.is_at_most(key, seq) {
+            self.hints.remove(key);
+            if self.hints.is_empty() {
+                self.hints_due = None;
+            }
+        }
     }
 
     /// When this session needs attention next.
@@ -196,6 +255,25 @@ impl Versions {
             seqs: BTreeMap::new(),
             order: VecDeque::new(),
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seqs.is_empty()
+    }
+
+    /// Takes the oldest ones, at most so many.
+    pub(crate) fn take(&mut self, most: usize) -> Vec<(PeerKey, u64)> {
+        let count = most.min(self.order.len());
+        let keys: Vec<PeerKey> = self.order.drain(..count).collect();
+        let seqs = &mut self.seqs;
+        keys.into_iter()
+            .filter_map(|key| seqs.remove(&key).map(|seq| (key, seq)))
+            .collect()
+    }
+
+    /// True when this key is here with this version or an older one.
+    fn is_at_most(&self, key: &PeerKey, seq: u64) -> bool {
+        self.seqs.get(key).is_some_and(|known| *known <= seq)
     }
 
     /// All of them in the order of their keys.

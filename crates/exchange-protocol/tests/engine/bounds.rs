@@ -9,8 +9,8 @@ use btcfed_core::{SecretKey, SignedRecord};
 use btcfed_exchange_protocol::codec::{self, DecodeError};
 use btcfed_exchange_protocol::limits;
 use btcfed_exchange_protocol::message::{
-    Cell, CellBlock, CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerRequest,
-    PeerResponse, RecordEntry, Want,
+    Cell, CellBlock, CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement,
+    PeerRequest, PeerResponse, RecordEntry, Want,
 };
 
 use crate::bench::{Bench, announcement, code, entry, hello, key, page, question, record, update};
@@ -86,6 +86,14 @@ fn cells_and_ids_within_a_frame() {
     };
     assert!(decodes(&block(limits::MAX_CELLS)));
     assert!(!decodes(&block(limits::MAX_CELLS + 1)));
+    let ids = |count| {
+        Message::Announcement(PeerAnnouncement {
+            ids: vec![7; count],
+            ..PeerAnnouncement::default()
+        })
+    };
+    assert!(decodes(&ids(limits::MAX_IDS_PER_ANNOUNCEMENT)));
+    assert!(!decodes(&ids(limits::MAX_IDS_PER_ANNOUNCEMENT + 1)));
     let want = |count| {
         Message::Request(PeerRequest {
             want: Some(Want {

@@ -543,7 +543,7 @@ fn a_decoded_announcement_holds_no_more_than_was_sent() {
         limits::MAX_RECORDS_PER_ANNOUNCEMENT
     ]);
     let decoded = codec::decode(&codec::encode(&message)).unwrap();
-    let Message::Announcement(PeerAnnouncement { records }) = decoded else {
+    let Message::Announcement(PeerAnnouncement { records, .. }) = decoded else {
         panic!("not an announcement");
     };
     assert_eq!(records.len(), limits::MAX_RECORDS_PER_ANNOUNCEMENT);
