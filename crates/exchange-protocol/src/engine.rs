@@ -12,6 +12,7 @@ use btcfed_core::time::{MonotonicTime, Now};
 use btcfed_core::{PeerKey, PeerSet, SignedRecord};
 
 use crate::answer::Snapshot;
+use crate::budget::Parked;
 use crate::codec;
 use crate::limits;
 use crate::message::{ErrorCode, ErrorReply, Message};
@@ -55,6 +56,7 @@ pub struct Engine {
     pub(crate) counters: ExchangeCounters,
     pub(crate) snapshots: VecDeque<Snapshot>,
     pub(crate) news: News,
+    parked: Parked,
     scores: Scores,
     phase: Phase,
     pending: BTreeMap<CommandId, Pending>,
@@ -98,6 +100,7 @@ impl Engine {
             counters: ExchangeCounters::default(),
             snapshots: VecDeque::new(),
             news: News::default(),
+            parked: Parked::default(),
             scores: Scores::default(),
             phase: Phase::default(),
             pending: BTreeMap::new(),
@@ -133,8 +136,9 @@ impl Engine {
             });
             return;
         }
-        self.sessions
-            .insert(peer, Session::new(direction, scope, now.monotonic));
+        let budgets = self.parked.take(now.monotonic, &peer);
+        let session = Session::new(direction, scope, now.monotonic, budgets);
+        self.sessions.insert(peer, session);
         self.timer.start(now.monotonic, &mut self.rng);
     }
 
@@ -142,6 +146,7 @@ impl Engine {
         let Some(session) = self.sessions.remove(peer) else {
             return;
         };
+        self.parked.keep(*peer, session.budgets);
         self.pending.retain(|_, pending| pending.peer != *peer);
         if let Some(Closing {
             at: Some(_),
@@ -174,8 +179,8 @@ impl Engine {
             return;
         }
         let price = price(&self.scores, now, &peer);
-        if !session.messages.take(now.monotonic, price) {
-            let wait = session.messages.wait(price);
+        if !session.budgets.messages.take(now.monotonic, price) {
+            let wait = session.budgets.messages.wait(price);
             self.reply(token, &rate_refusal(wait));
             self.offend(now, peer, Offence::Rate);
             return;

@@ -74,7 +74,7 @@
 //! | reconcile, rateless | finding the difference of two lists; the code behind it |
 //! | validate, view, digest | the gate for records; what would be listed; its summary and ids |
 //! | session, schedule, phase | one peer; the periodic timer; where the node stands |
-//! | bucket, score | rates; misbehaviour and reactions |
+//! | bucket, budget, score | rates; what a peer may send; misbehaviour and reactions |
 //!
 //! The wire format and the rules are in `docs/PROTOCOL.md`.
 
@@ -82,6 +82,7 @@
 
 mod answer;
 mod bucket;
+mod budget;
 pub mod codec;
 mod debug_json;
 mod digest;

@@ -74,6 +74,9 @@ pub const UNSOLICITED_BURST: u32 = 1024;
 /// Records a peer may send unasked per second in the long run.
 pub const UNSOLICITED_PER_SECOND: u32 = 20;
 
+/// Most peers that are gone and whose budgets are remembered, so that a new connection is no new budget.
+pub const MAX_PARKED_BUDGETS: usize = 1024;
+
 /// How many times faster the budgets of a throttled peer are used up.
 pub const THROTTLE_FACTOR: u32 = 4;
 

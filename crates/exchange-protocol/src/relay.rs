@@ -82,13 +82,20 @@ impl Engine {
         }
         let mut wait = None;
         if !asked {
-            let allowed = session
-                .unsolicited
-                .take_up_to(now.monotonic, candidates.len(), price);
+            let allowed =
+                session
+                    .budgets
+                    .unsolicited
+                    .take_up_to(now.monotonic, candidates.len(), price);
             refused += candidates.len() - allowed;
             while candidates.len() > allowed {
                 candidates.pop_last();
-                wait = Some(session.unsolicited.wait(ANNOUNCEMENT_TOKENS * price));
+                wait = Some(
+                    session
+                        .budgets
+                        .unsolicited
+                        .wait(ANNOUNCEMENT_TOKENS * price),
+                );
             }
         }
         let scope = session.scope;
@@ -141,7 +148,7 @@ impl Engine {
             self.news.arrived(open_id(&key, seq));
             let source = self.sessions.get_mut(from).filter(|_| is_new);
             let may_relay = is_news
-                && source.is_none_or(|s| s.new_identities.take(now.monotonic, 1))
+                && source.is_none_or(|s| s.budgets.new_identities.take(now.monotonic, 1))
                 && self.news.may_relay(now.monotonic, key);
             if !may_relay {
                 continue;

@@ -9,7 +9,7 @@ use btcfed_core::network::Direction;
 use btcfed_core::time::MonotonicTime;
 use btcfed_core::{PeerKey, SignedRecord};
 
-use crate::bucket::TokenBucket;
+use crate::budget::Budgets;
 use crate::limits;
 use crate::reconcile::Reconciliation;
 use crate::view::is_meaningful;
@@ -32,8 +32,7 @@ pub(crate) struct Session {
     pub(crate) told_own: Option<u64>,
     /// When to speak first, although the other side dialled.
     pub(crate) hello_due: Option<MonotonicTime>,
-    pub(crate) messages: TokenBucket,
-    pub(crate) unsolicited: TokenBucket,
+    pub(crate) budgets: Budgets,
     pub(crate) known: Versions,
     /// What the peer has and this node declined: banned, left, meaningless here. Towards this peer it counts as listed,
     /// or the same difference would be found for ever.
@@ -46,8 +45,6 @@ pub(crate) struct Session {
     /// Versions to be told by their ids.
     pub(crate) hints: Versions,
     pub(crate) hints_due: Option<MonotonicTime>,
-    /// How many identities new to this node are passed on that come from this peer.
-    pub(crate) new_identities: TokenBucket,
     /// Announcements and updates without an answer yet.
     pub(crate) in_flight: usize,
     pub(crate) last_announced: Option<MonotonicTime>,
@@ -104,7 +101,12 @@ pub(crate) enum Stage {
 }
 
 impl Session {
-    pub(crate) fn new(direction: Direction, scope: AddrScope, now: MonotonicTime) -> Self {
+    pub(crate) fn new(
+        direction: Direction,
+        scope: AddrScope,
+        now: MonotonicTime,
+        budgets: Budgets,
+    ) -> Self {
         let hello_due = match direction {
             Direction::Inbound => Some(now.saturating_add(limits::HELLO_PATIENCE)),
             Direction::Outbound => Some(now),
@@ -118,12 +120,7 @@ impl Session {
             count: None,
             told_own: None,
             hello_due,
-            messages: TokenBucket::new(limits::MESSAGE_BURST, limits::MESSAGES_PER_SECOND, now),
-            unsolicited: TokenBucket::new(
-                limits::UNSOLICITED_BURST,
-                limits::UNSOLICITED_PER_SECOND,
-                now,
-            ),
+            budgets,
             known: Versions::new(limits::MAX_KNOWN_TO_PEER),
             declined: Versions::new(limits::MAX_DECLINED),
             pages_only: false,
@@ -131,11 +128,6 @@ impl Session {
             is_lazy: false,
             hints: Versions::new(limits::MAX_HINTS),
             hints_due: None,
-            new_identities: TokenBucket::new(
-                limits::NEW_IDENTITY_BURST,
-                limits::NEW_IDENTITIES_PER_SECOND,
-                now,
-            ),
             in_flight: 0,
             last_announced: None,
             round: None,

@@ -376,9 +376,12 @@ fn announcements_in_flight_and_records_waiting_behind_them() {
     let total = u64::try_from(limits::MAX_OUTBOX).unwrap() + 200;
     for chunk in (0..total).collect::<Vec<_>>().chunks(64) {
         let records: Vec<RecordEntry> = chunk.iter().map(|n| entry(&record(5000 + n, 1))).collect();
-        bench.connect(3, Direction::Outbound);
-        let (id, _) = bench.sent_to(3).pop().unwrap();
+        // Many sources, or the budget of one would end it.
+        let source = 100 + chunk[0];
+        bench.connect(source, Direction::Outbound);
+        let (id, _) = bench.sent_to(source).pop().unwrap();
         bench.answer(id, &Message::Response(page(Some(hello(None)), &records)));
+        bench.feed(Input::Disconnected { peer: key(source) });
         bench.now += limits::ANNOUNCE_INTERVAL;
         bench
             .outputs

@@ -495,8 +495,8 @@ fn the_same_budget_holds_for_alternatives() {
         learned = bench.counters().records_accepted;
         bench.outputs.clear();
     }
-    // Each connection starts with a full budget; within one, only one question is open at a time.
-    assert_eq!(learned, 1600);
+    // A new connection is no new budget.
+    assert_eq!(learned, u64::from(limits::UNSOLICITED_BURST));
 }
 
 #[test]
