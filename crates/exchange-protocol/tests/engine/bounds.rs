@@ -445,3 +445,48 @@ fn pages_of_one_round() {
     }
     panic!("one page too many");
 }
+
+#[test]
+fn lists_kept_for_later_cells() {
+    let mut bench = Bench::new();
+    bench.store((1000..1040).map(|n| record(n, 1)));
+    let peers = 1..=u64::try_from(limits::MAX_SNAPSHOTS).unwrap() + 1;
+    let mut salts = Vec::new();
+    for n in peers.clone() {
+        bench.befriend(n);
+    }
+    for n in peers {
+        let asked = PeerRequest {
+            mode: Mode::Summary,
+            summary: Some(btcfed_exchange_protocol::message::Summary {
+                count: 50,
+                ..crate::bench::odd_summary()
+            }),
+            ..question(None)
+        };
+        let Message::Response(response) = bench.ask(n, &Message::Request(asked)) else {
+            panic!("no response");
+        };
+        salts.push((n, response.cells.unwrap().salt, response.count));
+    }
+    bench.store([record(2000, 1)]);
+    for (n, salt, before) in salts {
+        let asked = PeerRequest {
+            mode: Mode::Cells,
+            cells: Some(CellRange {
+                salt,
+                first: 32,
+                count: 1,
+            }),
+            ..question(None)
+        };
+        let Message::Response(response) = bench.ask(n, &Message::Request(asked)) else {
+            panic!("no response");
+        };
+        let now = before + u32::from(n == 1);
+        assert_eq!(
+            response.count, now,
+            "only the oldest list is told as it is now"
+        );
+    }
+}
