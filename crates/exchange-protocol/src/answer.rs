@@ -18,6 +18,7 @@ use crate::message::{
 };
 use crate::rateless;
 use crate::score::Offence;
+use crate::tree::OPEN_SALT;
 
 /// Lists whose lengths differ by more than this differ by more than the cells of one reconciliation can tell.
 const MOST_DIFFERENCES: u32 = 2730;
@@ -134,8 +135,7 @@ impl Engine {
             }
             room -= size;
             last = Some(key);
-            session.known.add(key, seq);
-            session.outbox.drop_known(&key, seq);
+            session.has_version(&key, seq);
             response.records.push(item.entry());
         }
         response
@@ -227,6 +227,8 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&peer) else {
             return PeerResponse::default();
         };
+        // Whoever asks for what it was told of by its id lacks a branch of the tree.
+        session.is_lazy &= want.salt != OPEN_SALT;
         let ids: BTreeSet<u64> = want.ids.iter().copied().collect();
         let mut response = PeerResponse::default();
         let mut room = MAX_FRAME_BYTES - limits::FRAME_HEADROOM_BYTES;
@@ -240,8 +242,7 @@ impl Engine {
                 break;
             }
             room -= size;
-            session.known.add(key, seq);
-            session.outbox.drop_known(&key, seq);
+            session.has_version(&key, seq);
             response.records.push(item.entry());
         }
         response

@@ -78,6 +78,8 @@ pub fn decode(frame: &[u8]) -> Result<Message, DecodeError> {
         None => Err(DecodeError::Unsupported),
         Some(wire::Body::Announcement(body)) => Ok(Message::Announcement(PeerAnnouncement {
             records: entries(body.records),
+            ids: ids(&body.ids)?,
+            prune: body.prune,
         })),
         Some(wire::Body::Error(body)) => Ok(Message::Error(error(body))),
         Some(wire::Body::Request(body)) => request(body).map(Message::Request),
@@ -97,6 +99,8 @@ pub fn encode(message: &Message) -> Vec<u8> {
         Message::Ack => return Vec::new(),
         Message::Announcement(message) => wire::Body::Announcement(wire::PeerAnnouncement {
             records: wire_entries(&message.records),
+            ids: id_bytes(&message.ids),
+            prune: message.prune,
         }),
         Message::Error(message) => wire::Body::Error(wire_error(message)),
         Message::Request(message) => wire::Body::Request(wire_request(message)),
@@ -137,7 +141,7 @@ fn request(body: wire::PeerRequest) -> Result<PeerRequest, DecodeError> {
             first: cells.first,
             count: cells.count,
         }),
-        want: body.want.map(want).transpose()?,
+        want: body.want.as_ref().map(want).transpose()?,
     })
 }
 
@@ -160,22 +164,30 @@ fn wire_request(message: &PeerRequest) -> wire::PeerRequest {
         }),
         want: message.want.as_ref().map(|want| wire::Want {
             salt: want.salt,
-            ids: want.ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
+            ids: id_bytes(&want.ids),
         }),
     }
 }
 
-fn want(body: wire::Want) -> Result<Want, DecodeError> {
-    let (ids, rest) = body.ids.as_chunks::<8>();
+fn want(body: &wire::Want) -> Result<Want, DecodeError> {
+    Ok(Want {
+        salt: body.salt,
+        ids: ids(&body.ids)?,
+    })
+}
+
+fn ids(bytes: &[u8]) -> Result<Vec<u64>, DecodeError> {
+    let (ids, rest) = bytes.as_chunks::<8>();
     if !rest.is_empty() {
         return Err(DecodeError::Malformed {
             reason: "an id has 8 bytes",
         });
     }
-    Ok(Want {
-        salt: body.salt,
-        ids: ids.iter().map(|id| u64::from_le_bytes(*id)).collect(),
-    })
+    Ok(ids.iter().map(|id| u64::from_le_bytes(*id)).collect())
+}
+
+fn id_bytes(ids: &[u64]) -> Vec<u8> {
+    ids.iter().flat_map(|id| id.to_le_bytes()).collect()
 }
 
 fn cells(body: &wire::Cells) -> Result<CellBlock, DecodeError> {

@@ -20,7 +20,15 @@ impl Message {
         json.text("message", self.name());
         match self {
             Self::Ack => {}
-            Self::Announcement(message) => json.records("records", &message.records),
+            Self::Announcement(message) => {
+                json.records("records", &message.records);
+                if !message.ids.is_empty() {
+                    json.raw("ids", &ids(&message.ids));
+                }
+                if message.prune {
+                    json.raw("prune", "true");
+                }
+            }
             Self::Error(message) => {
                 json.text("code", message.code.as_str());
                 json.text("text", &message.message);
@@ -101,9 +109,13 @@ fn cells(block: &CellBlock) -> String {
 fn want(want: &Want) -> String {
     let mut json = Object::new();
     json.raw("salt", &wide(want.salt));
-    let ids: Vec<String> = want.ids.iter().map(|id| wide(*id)).collect();
-    json.raw("ids", &format!("[{}]", ids.join(",")));
+    json.raw("ids", &ids(&want.ids));
     json.end()
+}
+
+fn ids(ids: &[u64]) -> String {
+    let ids: Vec<String> = ids.iter().map(|id| wide(*id)).collect();
+    format!("[{}]", ids.join(","))
 }
 
 fn hello(hello: &Hello) -> String {

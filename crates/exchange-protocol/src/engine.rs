@@ -12,6 +12,7 @@ use btcfed_core::time::{MonotonicTime, Now};
 use btcfed_core::{PeerKey, PeerSet, SignedRecord};
 
 use crate::answer::Snapshot;
+use crate::budget::Parked;
 use crate::codec;
 use crate::limits;
 use crate::message::{ErrorCode, ErrorReply, Message};
@@ -19,6 +20,7 @@ use crate::phase::{Phase, PhaseEvent};
 use crate::schedule::SyncTimer;
 use crate::score::{Offence, Scores};
 use crate::session::{Closing, Session};
+use crate::tree::News;
 use crate::view::View;
 
 /// What an [`Engine`] is made of.
@@ -53,6 +55,8 @@ pub struct Engine {
     pub(crate) timer: SyncTimer,
     pub(crate) counters: ExchangeCounters,
     pub(crate) snapshots: VecDeque<Snapshot>,
+    pub(crate) news: News,
+    parked: Parked,
     scores: Scores,
     phase: Phase,
     pending: BTreeMap<CommandId, Pending>,
@@ -73,6 +77,8 @@ struct Pending {
 pub(crate) enum Sent {
     /// Records; they are sent again when they did not arrive.
     Announcement(Vec<SignedRecord>),
+    /// A question for records that were told of by these ids.
+    Graft(Vec<u64>),
     /// A step of the round that the session describes.
     Round,
     /// The node's own record.
@@ -93,6 +99,8 @@ impl Engine {
             sessions: BTreeMap::new(),
             counters: ExchangeCounters::default(),
             snapshots: VecDeque::new(),
+            news: News::default(),
+            parked: Parked::default(),
             scores: Scores::default(),
             phase: Phase::default(),
             pending: BTreeMap::new(),
@@ -128,8 +136,9 @@ impl Engine {
             });
             return;
         }
-        self.sessions
-            .insert(peer, Session::new(direction, scope, now.monotonic));
+        let budgets = self.parked.take(now.monotonic, &peer);
+        let session = Session::new(direction, scope, now.monotonic, budgets);
+        self.sessions.insert(peer, session);
         self.timer.start(now.monotonic, &mut self.rng);
     }
 
@@ -137,6 +146,7 @@ impl Engine {
         let Some(session) = self.sessions.remove(peer) else {
             return;
         };
+        self.parked.keep(*peer, session.budgets);
         self.pending.retain(|_, pending| pending.peer != *peer);
         if let Some(Closing {
             at: Some(_),
@@ -169,8 +179,8 @@ impl Engine {
             return;
         }
         let price = price(&self.scores, now, &peer);
-        if !session.messages.take(now.monotonic, price) {
-            let wait = session.messages.wait(price);
+        if !session.budgets.messages.take(now.monotonic, price) {
+            let wait = session.budgets.messages.wait(price);
             self.reply(token, &rate_refusal(wait));
             self.offend(now, peer, Offence::Rate);
             return;
@@ -208,7 +218,15 @@ impl Engine {
         };
         match (message, sent) {
             (Message::Response(response), Sent::Round) => self.on_response(now, peer, response),
-            (Message::Ack, Sent::Announcement(_) | Sent::Update) => self.acknowledged(peer),
+            (Message::Response(response), Sent::Graft(ids)) => {
+                self.on_grafted(now, peer, &ids, &response);
+            }
+            (Message::Ack, Sent::Announcement(_) | Sent::Update) => self.acknowledged(peer, false),
+            (Message::Announcement(answer), Sent::Announcement(_) | Sent::Update)
+                if answer.is_prune() =>
+            {
+                self.acknowledged(peer, true);
+            }
             (Message::Error(error), sent) => self.on_error(now, peer, sent, &error),
             (
                 Message::Ack
@@ -272,6 +290,8 @@ impl Engine {
                     session.outbox.push(record);
                 }
             }
+            // Somebody else is asked next.
+            Sent::Graft(_) => {}
             Sent::Round => {
                 if !session.met {
                     session.introduced = false;
@@ -294,7 +314,7 @@ impl Engine {
             ErrorCode::Busy | ErrorCode::HelloRequired | ErrorCode::Rate
         );
         if let (Sent::Announcement(_) | Sent::Update, false) = (&sent, is_worth_repeating) {
-            self.acknowledged(peer);
+            self.acknowledged(peer, false);
         } else {
             self.failed_request(now, peer, sent);
         }
@@ -346,6 +366,7 @@ impl Engine {
         }
         self.close_due(now);
         self.start_due_rounds(now);
+        self.graft_due(now);
         self.announce_due(now);
     }
 
@@ -476,7 +497,7 @@ impl Exchange for Engine {
             } => self.connected(now, peer, direction, scope),
             Input::Disconnected { peer } => self.disconnected(now, &peer),
             Input::Failed { id, error } => self.failed(now, id, error),
-            Input::OwnRecord(record) => self.own_record(record),
+            Input::OwnRecord(record) => self.own_record(now, record),
             Input::Reconfigured(config) => {
                 self.timer
                     .reconfigure(now.monotonic, &config, &mut self.rng);
@@ -505,7 +526,7 @@ impl Exchange for Engine {
             .pending
             .first_key_value()
             .map(|(_, pending)| pending.deadline);
-        [sessions, request, self.timer.due()]
+        [sessions, request, self.timer.due(), self.news.due()]
             .into_iter()
             .flatten()
             .min()

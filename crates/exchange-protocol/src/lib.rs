@@ -69,12 +69,12 @@
 //! | [`message`], [`codec`] | messages as plain data; the only place where hostile bytes are read |
 //! | [`limits`] | every bound and interval by name |
 //! | [`simulate`] | a federation on virtual time |
-//! | engine, relay | routing; records in and on |
+//! | engine, relay, tree | routing; records in and on; along which links |
 //! | introduce, sync, answer | who is who; rounds of questions; their answers |
 //! | reconcile, rateless | finding the difference of two lists; the code behind it |
 //! | validate, view, digest | the gate for records; what would be listed; its summary and ids |
 //! | session, schedule, phase | one peer; the periodic timer; where the node stands |
-//! | bucket, score | rates; misbehaviour and reactions |
+//! | bucket, budget, score | rates; what a peer may send; misbehaviour and reactions |
 //!
 //! The wire format and the rules are in `docs/PROTOCOL.md`.
 
@@ -82,6 +82,7 @@
 
 mod answer;
 mod bucket;
+mod budget;
 pub mod codec;
 mod debug_json;
 mod digest;
@@ -99,6 +100,7 @@ mod score;
 mod session;
 pub mod simulate;
 mod sync;
+mod tree;
 mod validate;
 mod view;
 mod wire;

@@ -74,8 +74,52 @@ pub const UNSOLICITED_BURST: u32 = 1024;
 /// Records a peer may send unasked per second in the long run.
 pub const UNSOLICITED_PER_SECOND: u32 = 20;
 
+/// Most peers that are gone and whose budgets are remembered, so that a new connection is no new budget.
+pub const MAX_PARKED_BUDGETS: usize = 1024;
+
 /// How many times faster the budgets of a throttled peer are used up.
 pub const THROTTLE_FACTOR: u32 = 4;
+
+// --- announcements -----------------------------------------------------------------------------------------------
+
+/// Most ids in one announcement.
+pub const MAX_IDS_PER_ANNOUNCEMENT: usize = 512;
+
+/// Most versions waiting to be told to one peer by their ids. The oldest goes first; the next round repairs it.
+pub const MAX_HINTS: usize = 2048;
+
+/// How long ids for a link beside the tree are gathered: longer than the tree takes to bring the record there.
+pub const HINT_DELAY: Duration = Duration::from_millis(100);
+
+/// How long a record that was told of by its id may take to arrive on another way.
+pub const GRAFT_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long a record that was asked for may take before somebody else is asked.
+pub const GRAFT_RETRY: Duration = Duration::from_secs(1);
+
+/// Most peers that are remembered to have told of one missing record.
+pub const MAX_TELLERS: usize = 4;
+
+/// Most records that were told of and have not arrived. More are left to the next round.
+pub const MAX_MISSING_IDS: usize = 1024;
+
+/// Most ids of versions that arrived lately. The oldest is forgotten; told of again, it is fetched once more.
+pub const MAX_SEEN_IDS: usize = 8192;
+
+/// Versions of one owner's record that are passed on at once.
+pub const OWNER_RELAY_BURST: u32 = 3;
+
+/// In the long run one version of an owner's record is passed on in so many seconds; others are stored only.
+pub const OWNER_SECONDS_PER_RELAY: u32 = 10;
+
+/// Most owners whose budget is remembered. The oldest is forgotten.
+pub const MAX_OWNER_BUDGETS: usize = 4096;
+
+/// New identities of one peer that are passed on at once; more are stored and left to the rounds of others.
+pub const NEW_IDENTITY_BURST: u32 = 256;
+
+/// New identities of one peer that are passed on per second in the long run.
+pub const NEW_IDENTITIES_PER_SECOND: u32 = 4;
 
 // --- synchronisation -----------------------------------------------------------------------------------------------
 

@@ -199,11 +199,23 @@ pub struct PeerResponse {
     pub cells: Option<CellBlock>,
 }
 
-/// Records that are new to the sender. Answered by an empty frame.
+/// News to the sender. Answered by an empty frame, or by one with nothing but `prune`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerAnnouncement {
-    /// The records.
+    /// The records, along the tree.
     pub records: Vec<RecordEntry>,
+    /// Only the ids, beside the tree.
+    pub ids: Vec<u64>,
+    /// In an answer: the records were known, tell ids from now on.
+    pub prune: bool,
+}
+
+impl PeerAnnouncement {
+    /// True when it says nothing but that records were known.
+    #[must_use]
+    pub const fn is_prune(&self) -> bool {
+        self.prune && self.records.is_empty() && self.ids.is_empty()
+    }
 }
 
 /// The sender's own new record; one without addresses says farewell. Answered by an empty frame.

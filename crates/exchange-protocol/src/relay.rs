@@ -12,7 +12,9 @@ use crate::codec;
 use crate::engine::{Engine, Sent, as_u64, rate_refusal, refusal};
 use crate::limits;
 use crate::message::{ErrorCode, Message, PeerAnnouncement, PeerUpdate, RecordEntry};
+use crate::phase::Phase;
 use crate::score::Offence;
+use crate::tree::open_id;
 use crate::validate::{self, Triage};
 use crate::view::is_meaningful;
 
@@ -27,6 +29,8 @@ pub(crate) struct Intake {
     pub(crate) learned: usize,
     /// The worst they showed about the sender.
     offence: Option<Offence>,
+    /// Most of them were known: the sender should tell ids from now on.
+    prune: bool,
     /// The budget was exceeded; when there is room again.
     wait: Option<Duration>,
 }
@@ -74,18 +78,24 @@ impl Engine {
             malformed,
         } = triage;
         for (key, seq) in &listed {
-            session.known.add(*key, *seq);
-            session.outbox.drop_known(key, *seq);
+            session.has_version(key, *seq);
         }
         let mut wait = None;
         if !asked {
-            let allowed = session
-                .unsolicited
-                .take_up_to(now.monotonic, candidates.len(), price);
+            let allowed =
+                session
+                    .budgets
+                    .unsolicited
+                    .take_up_to(now.monotonic, candidates.len(), price);
             refused += candidates.len() - allowed;
             while candidates.len() > allowed {
                 candidates.pop_last();
-                wait = Some(session.unsolicited.wait(ANNOUNCEMENT_TOKENS * price));
+                wait = Some(
+                    session
+                        .budgets
+                        .unsolicited
+                        .wait(ANNOUNCEMENT_TOKENS * price),
+                );
             }
         }
         let scope = session.scope;
@@ -111,7 +121,9 @@ impl Engine {
         if let Some(seq) = verdict.own_ahead {
             self.notice(Notice::OwnRecordAhead { seq });
         }
-        self.accept(now, &peer, verdict.accepted);
+        // Much at once is a download: old news, of which the neighbours know.
+        let is_news = !asked || learned <= limits::MAX_RECORDS_PER_ANNOUNCEMENT;
+        self.accept(now, &peer, verdict.accepted, is_news);
         let offence = verdict
             .offence
             .or_else(|| (malformed > 0).then_some(Offence::Malformed));
@@ -119,26 +131,33 @@ impl Engine {
             learned,
             offence,
             wait,
+            prune: false,
         }
     }
 
     /// Stores records and passes them on, each version once.
-    fn accept(&mut self, now: Now, from: &PeerKey, records: Vec<SignedRecord>) {
+    fn accept(&mut self, now: Now, from: &PeerKey, records: Vec<SignedRecord>, is_news: bool) {
         if records.is_empty() {
             return;
         }
+        let delay = self.hint_delay();
         for record in &records {
+            let (key, seq) = (record.key(), record.seq());
+            let is_new = !self.view.has_record(&key);
             self.view.add_pending(now.monotonic, record);
+            self.news.arrived(open_id(&key, seq));
+            let source = self.sessions.get_mut(from).filter(|_| is_new);
+            let may_relay = is_news
+                && source.is_none_or(|s| s.budgets.new_identities.take(now.monotonic, 1))
+                && self.news.may_relay(now.monotonic, key);
+            if !may_relay {
+                continue;
+            }
             for (peer, session) in &mut self.sessions {
                 let fits = record.is_leaving() || is_meaningful(record, session.scope);
-                let lacks = !session.known.has(&record.key(), record.seq());
-                if peer != from
-                    && *peer != record.key()
-                    && session.closing.is_none()
-                    && fits
-                    && lacks
-                {
-                    session.outbox.push(record.clone());
+                let lacks = !session.known.has(&key, seq);
+                if peer != from && *peer != key && session.closing.is_none() && fits && lacks {
+                    session.tell(now.monotonic, delay, record);
                 }
             }
         }
@@ -163,8 +182,38 @@ impl Engine {
         }
         let envelopes = announcement.records.iter().map(|entry| &*entry.envelope);
         let triage = validate::triage(&self.view, now, envelopes);
-        let intake = self.take_in(now, peer, triage, false);
+        let intake = self.take_pushed(now, peer, triage);
+        self.on_ids(now, peer, &announcement.ids);
         self.answer(now, peer, token, &intake);
+    }
+
+    /// Takes in records that came along the tree, and judges the link by them: one that mostly brings what other links
+    /// brought before is no branch. What a round of questions brought says nothing about links.
+    fn take_pushed(&mut self, now: Now, peer: PeerKey, triage: Triage) -> Intake {
+        let new = triage.candidates.len();
+        let duplicate = triage
+            .listed
+            .iter()
+            .filter(|(key, seq)| self.news.was_pushed(open_id(key, *seq)))
+            .count();
+        let ids: Vec<u64> = triage
+            .candidates
+            .values()
+            .map(|record| open_id(&record.key(), record.seq()))
+            .collect();
+        let mut intake = self.take_in(now, peer, triage, false);
+        for id in ids {
+            self.news.pushed(id);
+        }
+        // While lists are still being found out, news come from everywhere at once and say nothing about the links either.
+        let is_calm = self.phase() == Phase::Maintenance;
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            intake.prune = is_calm && duplicate > new;
+            if duplicate + new > 0 {
+                session.is_lazy = intake.prune;
+            }
+        }
+        intake
     }
 
     pub(crate) fn on_update(
@@ -202,7 +251,7 @@ impl Engine {
                 ..Intake::default()
             };
         }
-        self.take_in(now, peer, triage, false)
+        self.take_pushed(now, peer, triage)
     }
 
     /// Answers records that came unasked; the answer goes out before any reaction closes the connection.
@@ -211,14 +260,15 @@ impl Engine {
             (Some(Offence::BadSignature | Offence::ForgedOwnRecord), _) => {
                 refusal(ErrorCode::BadSignature, "a signature does not hold")
             }
-            (
-                Some(Offence::Malformed | Offence::Rate | Offence::Unknown | Offence::WrongAnswer),
-                _,
-            ) => refusal(
+            (Some(_), _) => refusal(
                 ErrorCode::Malformed,
                 "a record cannot be read or does not belong here",
             ),
             (None, Some(wait)) => rate_refusal(wait),
+            (None, None) if intake.prune => Message::Announcement(PeerAnnouncement {
+                prune: true,
+                ..PeerAnnouncement::default()
+            }),
             (None, None) => Message::Ack,
         };
         self.reply(token, &message);
@@ -238,13 +288,17 @@ impl Engine {
     // --- out ---------------------------------------------------------------------------------------------------
 
     /// Takes over the node's own record; everybody who was told an older one hears of it. Somebody else's is ignored.
-    pub(crate) fn own_record(&mut self, record: SignedRecord) {
+    pub(crate) fn own_record(&mut self, now: Now, record: SignedRecord) {
         let is_ours = record.key() == self.view.own_key();
         let is_newer = self
             .view
             .own_record()
             .is_none_or(|known| known.seq() < record.seq());
         if is_ours && is_newer {
+            let delay = self.hint_delay();
+            for session in self.sessions.values_mut() {
+                session.tell_own(now.monotonic, delay, &record);
+            }
             self.view.set_own_record(record);
         }
     }
@@ -302,14 +356,30 @@ impl Engine {
                 age_s: 0,
             })
             .collect();
-        let message = Message::Announcement(PeerAnnouncement { records: entries });
+        let is_due = session.hints_due.is_some_and(|due| due <= now.monotonic);
+        let hints = if is_due {
+            session.hints_due = None;
+            session.hints.take(limits::MAX_IDS_PER_ANNOUNCEMENT)
+        } else {
+            Vec::new()
+        };
+        if !session.hints.is_empty() {
+            session.hints_due.get_or_insert(now.monotonic);
+        }
+        let ids = hints.iter().map(|(key, seq)| open_id(key, *seq)).collect();
+        let message = Message::Announcement(PeerAnnouncement {
+            records: entries,
+            ids,
+            prune: false,
+        });
         self.send(now, peer, &message, Sent::Announcement(records));
     }
 
-    /// An announcement or update arrived.
-    pub(crate) fn acknowledged(&mut self, peer: PeerKey) {
+    /// An announcement or update arrived; `prune` says that the peer had it on another way.
+    pub(crate) fn acknowledged(&mut self, peer: PeerKey, prune: bool) {
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.in_flight = session.in_flight.saturating_sub(1);
+            session.is_lazy |= prune;
         }
     }
 }

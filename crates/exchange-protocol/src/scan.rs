@@ -112,12 +112,20 @@ static RESPONSE: [Field; 6] = [
     field(6, "response.cells", Rule::Message(&CELLS)),
 ];
 
-static ANNOUNCEMENT: [Field; 1] = [list(
-    1,
-    "announcement.records",
-    limits::MAX_RECORDS_PER_ANNOUNCEMENT,
-    &RECORD,
-)];
+static ANNOUNCEMENT: [Field; 3] = [
+    list(
+        1,
+        "announcement.records",
+        limits::MAX_RECORDS_PER_ANNOUNCEMENT,
+        &RECORD,
+    ),
+    field(
+        2,
+        "announcement.ids",
+        Rule::Bytes(8 * limits::MAX_IDS_PER_ANNOUNCEMENT),
+    ),
+    field(3, "announcement.prune", Rule::Varint),
+];
 
 static UPDATE: [Field; 1] = [field(1, "update.record", Rule::Message(&RECORD))];
 

@@ -13,6 +13,8 @@ use crate::limits;
 pub(crate) enum Offence {
     /// A record of somebody else whose signature does not hold. Honest nodes check before they relay.
     BadSignature,
+    /// It told of a record by its id and does not have it.
+    EmptyPromise,
     /// Its own record with a signature that does not hold: nobody else can be to blame.
     ForgedOwnRecord,
     /// A frame or record that cannot be read or breaks a rule.
@@ -32,7 +34,7 @@ impl Offence {
             Self::BadSignature => 30,
             Self::ForgedOwnRecord => limits::SCORE_BAN,
             Self::Malformed | Self::WrongAnswer => 20,
-            Self::Rate => 2,
+            Self::EmptyPromise | Self::Rate => 2,
             Self::Unknown => 1,
         }
     }
@@ -41,6 +43,7 @@ impl Offence {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::BadSignature => "relayed a record with a bad signature",
+            Self::EmptyPromise => "told of a record it does not have",
             Self::ForgedOwnRecord => "its own record has a bad signature",
             Self::Malformed => "malformed frame or record",
             Self::Rate => "too many messages or records",

@@ -1,6 +1,7 @@
 //! What is known of one connected peer.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use btcfed_core::addr::AddrScope;
 use btcfed_core::exchange::Reaction;
@@ -8,7 +9,7 @@ use btcfed_core::network::Direction;
 use btcfed_core::time::MonotonicTime;
 use btcfed_core::{PeerKey, SignedRecord};
 
-use crate::bucket::TokenBucket;
+use crate::budget::Budgets;
 use crate::limits;
 use crate::reconcile::Reconciliation;
 use crate::view::is_meaningful;
@@ -31,8 +32,7 @@ pub(crate) struct Session {
     pub(crate) told_own: Option<u64>,
     /// When to speak first, although the other side dialled.
     pub(crate) hello_due: Option<MonotonicTime>,
-    pub(crate) messages: TokenBucket,
-    pub(crate) unsolicited: TokenBucket,
+    pub(crate) budgets: Budgets,
     pub(crate) known: Versions,
     /// What the peer has and this node declined: banned, left, meaningless here. Towards this peer it counts as listed,
     /// or the same difference would be found for ever.
@@ -40,6 +40,11 @@ pub(crate) struct Session {
     /// The peer does not know summaries and cells.
     pub(crate) pages_only: bool,
     pub(crate) outbox: Outbox,
+    /// Beside the tree: this peer is told ids, not records.
+    pub(crate) is_lazy: bool,
+    /// Versions to be told by their ids.
+    pub(crate) hints: Versions,
+    pub(crate) hints_due: Option<MonotonicTime>,
     /// Announcements and updates without an answer yet.
     pub(crate) in_flight: usize,
     pub(crate) last_announced: Option<MonotonicTime>,
@@ -96,7 +101,12 @@ pub(crate) enum Stage {
 }
 
 impl Session {
-    pub(crate) fn new(direction: Direction, scope: AddrScope, now: MonotonicTime) -> Self {
+    pub(crate) fn new(
+        direction: Direction,
+        scope: AddrScope,
+        now: MonotonicTime,
+        budgets: Budgets,
+    ) -> Self {
         let hello_due = match direction {
             Direction::Inbound => Some(now.saturating_add(limits::HELLO_PATIENCE)),
             Direction::Outbound => Some(now),
@@ -110,16 +120,14 @@ impl Session {
             count: None,
             told_own: None,
             hello_due,
-            messages: TokenBucket::new(limits::MESSAGE_BURST, limits::MESSAGES_PER_SECOND, now),
-            unsolicited: TokenBucket::new(
-                limits::UNSOLICITED_BURST,
-                limits::UNSOLICITED_PER_SECOND,
-                now,
-            ),
+            budgets,
             known: Versions::new(limits::MAX_KNOWN_TO_PEER),
             declined: Versions::new(limits::MAX_DECLINED),
             pages_only: false,
             outbox: Outbox::default(),
+            is_lazy: false,
+            hints: Versions::new(limits::MAX_HINTS),
+            hints_due: None,
             in_flight: 0,
             last_announced: None,
             round: None,
@@ -145,7 +153,8 @@ impl Session {
     pub(crate) fn owes_own_record(&self, own: Option<&SignedRecord>) -> bool {
         own.is_some_and(|own| {
             let fits = own.is_leaving() || is_meaningful(own, self.scope);
-            fits && self.told_own < Some(own.seq())
+            let is_told_whole = own.is_leaving() || !self.is_lazy;
+            fits && is_told_whole && self.told_own < Some(own.seq())
         })
     }
 
@@ -153,13 +162,55 @@ impl Session {
     pub(crate) fn announce_due(&self, own: Option<&SignedRecord>) -> Option<MonotonicTime> {
         let ready = self.met && self.settled && !self.only_asks && self.closing.is_none();
         let free = self.in_flight < limits::MAX_ANNOUNCEMENTS_IN_FLIGHT;
-        if !ready || !free || (self.outbox.is_empty() && !self.owes_own_record(own)) {
+        if !ready || !free {
             return None;
         }
+        let due = if self.outbox.is_empty() && !self.owes_own_record(own) {
+            self.hints_due?
+        } else {
+            MonotonicTime::ZERO
+        };
         let spaced = self
             .last_announced
             .map(|last| last.saturating_add(limits::ANNOUNCE_INTERVAL));
-        Some(spaced.max(self.paused_until).unwrap_or(MonotonicTime::ZERO))
+        spaced.max(self.paused_until).max(Some(due))
+    }
+
+    /// True when records come and go along this link.
+    pub(crate) fn is_branch(&self) -> bool {
+        self.met && !self.is_lazy && self.closing.is_none()
+    }
+
+    /// Puts a new version on its way to the peer: the record along the tree, its id beside it. A farewell is in nobody's
+    /// list and could not be asked for, so it is always told whole.
+    pub(crate) fn tell(&mut self, now: MonotonicTime, delay: Duration, record: &SignedRecord) {
+        if self.is_lazy && !record.is_leaving() {
+            self.hints.add(record.key(), record.seq());
+            let due = now.saturating_add(delay);
+            self.hints_due = Some(self.hints_due.map_or(due, |before| before.min(due)));
+        } else {
+            self.outbox.push(record.clone());
+        }
+    }
+
+    /// The own record is new. Along the tree it goes as an update, beside it the id is enough.
+    pub(crate) fn tell_own(&mut self, now: MonotonicTime, delay: Duration, own: &SignedRecord) {
+        if self.is_lazy && !own.is_leaving() && is_meaningful(own, self.scope) {
+            self.told_own = Some(own.seq());
+            self.tell(now, delay, own);
+        }
+    }
+
+    /// The peer has this version.
+    pub(crate) fn has_version(&mut self, key: &PeerKey, seq: u64) {
+        self.known.add(*key, seq);
+        self.outbox.drop_known(key, seq);
+        if self.hints.is_at_most(key, seq) {
+            self.hints.remove(key);
+            if self.hints.is_empty() {
+                self.hints_due = None;
+            }
+        }
     }
 
     /// When this session needs attention next.
@@ -196,6 +247,25 @@ impl Versions {
             seqs: BTreeMap::new(),
             order: VecDeque::new(),
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seqs.is_empty()
+    }
+
+    /// Takes the oldest ones, at most so many.
+    pub(crate) fn take(&mut self, most: usize) -> Vec<(PeerKey, u64)> {
+        let count = most.min(self.order.len());
+        let keys: Vec<PeerKey> = self.order.drain(..count).collect();
+        let seqs = &mut self.seqs;
+        keys.into_iter()
+            .filter_map(|key| seqs.remove(&key).map(|seq| (key, seq)))
+            .collect()
+    }
+
+    /// True when this key is here with this version or an older one.
+    fn is_at_most(&self, key: &PeerKey, seq: u64) -> bool {
+        self.seqs.get(key).is_some_and(|known| *known <= seq)
     }
 
     /// All of them in the order of their keys.

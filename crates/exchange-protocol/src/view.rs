@@ -196,6 +196,11 @@ impl View {
         record.is_some_and(|record| is_meaningful(record, link))
     }
 
+    /// True when some version of this peer's record is known.
+    pub(crate) fn has_record(&self, key: &PeerKey) -> bool {
+        self.overlay.contains_key(key) || self.set.contains(key)
+    }
+
     /// True when the peer left or was removed, and this version does not bring it back.
     pub(crate) fn has_forgotten(&self, key: &PeerKey, seq: u64) -> bool {
         self.set

@@ -119,6 +119,10 @@ pub(crate) struct PeerResponse {
 pub(crate) struct PeerAnnouncement {
     #[prost(message, repeated, tag = "1")]
     pub(crate) records: Vec<RecordEntry>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) ids: Vec<u8>,
+    #[prost(bool, tag = "3")]
+    pub(crate) prune: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

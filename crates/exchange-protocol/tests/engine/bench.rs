@@ -90,6 +90,7 @@ pub(crate) fn question(hello: Option<Hello>) -> PeerRequest {
 pub(crate) fn announcement(records: &[RecordEntry]) -> Message {
     Message::Announcement(PeerAnnouncement {
         records: records.to_vec(),
+        ..PeerAnnouncement::default()
     })
 }
 

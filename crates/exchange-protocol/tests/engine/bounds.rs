@@ -9,8 +9,8 @@ use btcfed_core::{SecretKey, SignedRecord};
 use btcfed_exchange_protocol::codec::{self, DecodeError};
 use btcfed_exchange_protocol::limits;
 use btcfed_exchange_protocol::message::{
-    Cell, CellBlock, CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerRequest,
-    PeerResponse, RecordEntry, Want,
+    Cell, CellBlock, CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement,
+    PeerRequest, PeerResponse, RecordEntry, Want,
 };
 
 use crate::bench::{Bench, announcement, code, entry, hello, key, page, question, record, update};
@@ -86,6 +86,14 @@ fn cells_and_ids_within_a_frame() {
     };
     assert!(decodes(&block(limits::MAX_CELLS)));
     assert!(!decodes(&block(limits::MAX_CELLS + 1)));
+    let ids = |count| {
+        Message::Announcement(PeerAnnouncement {
+            ids: vec![7; count],
+            ..PeerAnnouncement::default()
+        })
+    };
+    assert!(decodes(&ids(limits::MAX_IDS_PER_ANNOUNCEMENT)));
+    assert!(!decodes(&ids(limits::MAX_IDS_PER_ANNOUNCEMENT + 1)));
     let want = |count| {
         Message::Request(PeerRequest {
             want: Some(Want {
@@ -368,9 +376,12 @@ fn announcements_in_flight_and_records_waiting_behind_them() {
     let total = u64::try_from(limits::MAX_OUTBOX).unwrap() + 200;
     for chunk in (0..total).collect::<Vec<_>>().chunks(64) {
         let records: Vec<RecordEntry> = chunk.iter().map(|n| entry(&record(5000 + n, 1))).collect();
-        bench.connect(3, Direction::Outbound);
-        let (id, _) = bench.sent_to(3).pop().unwrap();
+        // Many sources, or the budget of one would end it.
+        let source = 100 + chunk[0];
+        bench.connect(source, Direction::Outbound);
+        let (id, _) = bench.sent_to(source).pop().unwrap();
         bench.answer(id, &Message::Response(page(Some(hello(None)), &records)));
+        bench.feed(Input::Disconnected { peer: key(source) });
         bench.now += limits::ANNOUNCE_INTERVAL;
         bench
             .outputs
@@ -433,4 +444,49 @@ fn pages_of_one_round() {
         bench.answer(id, &Message::Response(response));
     }
     panic!("one page too many");
+}
+
+#[test]
+fn lists_kept_for_later_cells() {
+    let mut bench = Bench::new();
+    bench.store((1000..1040).map(|n| record(n, 1)));
+    let peers = 1..=u64::try_from(limits::MAX_SNAPSHOTS).unwrap() + 1;
+    let mut salts = Vec::new();
+    for n in peers.clone() {
+        bench.befriend(n);
+    }
+    for n in peers {
+        let asked = PeerRequest {
+            mode: Mode::Summary,
+            summary: Some(btcfed_exchange_protocol::message::Summary {
+                count: 50,
+                ..crate::bench::odd_summary()
+            }),
+            ..question(None)
+        };
+        let Message::Response(response) = bench.ask(n, &Message::Request(asked)) else {
+            panic!("no response");
+        };
+        salts.push((n, response.cells.unwrap().salt, response.count));
+    }
+    bench.store([record(2000, 1)]);
+    for (n, salt, before) in salts {
+        let asked = PeerRequest {
+            mode: Mode::Cells,
+            cells: Some(CellRange {
+                salt,
+                first: 32,
+                count: 1,
+            }),
+            ..question(None)
+        };
+        let Message::Response(response) = bench.ask(n, &Message::Request(asked)) else {
+            panic!("no response");
+        };
+        let now = before + u32::from(n == 1);
+        assert_eq!(
+            response.count, now,
+            "only the oldest list is told as it is now"
+        );
+    }
 }

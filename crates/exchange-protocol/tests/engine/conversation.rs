@@ -8,7 +8,7 @@ use btcfed_core::config::NodeConfig;
 use btcfed_core::exchange::{Exchange as _, Input, Notice, Output, Reaction};
 use btcfed_core::network::{Direction, RequestError};
 use btcfed_exchange_protocol::message::{
-    ErrorCode, ErrorReply, Hello, Message, Mode, PeerRequest, PeerResponse,
+    ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement, PeerRequest, PeerResponse, Want,
 };
 use btcfed_exchange_protocol::{Phase, limits};
 
@@ -247,7 +247,11 @@ fn a_record_is_passed_on_once_to_everybody_who_may_lack_it() {
     bench.settle();
     let news = announcement(&[entry(&record(9, 1))]);
     assert_eq!(bench.ask(1, &news), Message::Ack);
-    assert_eq!(bench.ask(2, &news), Message::Ack);
+    let pruned = bench.ask(2, &news);
+    assert!(
+        matches!(&pruned, Message::Announcement(answer) if answer.is_prune()),
+        "known: {pruned:?}"
+    );
     bench.wait(30 * MS);
     bench.acknowledge();
     bench.wait(Duration::from_secs(5));
@@ -801,4 +805,93 @@ fn a_peer_that_knows_no_summaries_is_asked_for_pages() {
     let records = [entry(&record(9, 1))];
     bench.answer(id, &Message::Response(page(Some(hello(None)), &records)));
     assert_eq!(bench.stored_seq(9), Some(1));
+}
+
+#[test]
+fn beside_the_tree_only_ids_are_told_and_whoever_lacks_the_record_gets_it() {
+    let mut bench = Bench::new();
+    bench.befriend(1);
+    bench.befriend(2);
+    bench.befriend(3);
+    bench.settle();
+    // Peer 2 says that it knows what this node tells it: from now on it is told ids.
+    bench.ask(1, &announcement(&[entry(&record(8, 1))]));
+    let (id, _) = bench.sent_to(2).pop().unwrap();
+    let prune = Message::Announcement(PeerAnnouncement {
+        prune: true,
+        ..PeerAnnouncement::default()
+    });
+    bench.answer(id, &prune);
+    bench.settle();
+    bench.ask(1, &announcement(&[entry(&record(9, 1))]));
+    assert_eq!(bench.announced_to(3), [(key(9), 1)]);
+    bench.wait(limits::HINT_DELAY);
+    assert_eq!(bench.announced_to(2), []);
+    let (_, Message::Announcement(told)) = bench.sent_to(2).pop().unwrap() else {
+        panic!("not told");
+    };
+    assert_eq!((told.records.len(), told.ids.len()), (0, 1));
+    // It asks for the record, and is part of the tree again.
+    let want = Message::Request(PeerRequest {
+        mode: Mode::Want,
+        want: Some(Want {
+            salt: 0,
+            ids: told.ids,
+        }),
+        ..question(None)
+    });
+    let Message::Response(response) = bench.ask(2, &want) else {
+        panic!("no response");
+    };
+    assert_eq!(response.records[0].envelope, record(9, 1).envelope());
+    bench.settle();
+    bench.ask(1, &announcement(&[entry(&record(10, 1))]));
+    assert_eq!(bench.announced_to(2), [(key(10), 1)]);
+}
+
+#[test]
+fn an_id_that_stays_unknown_is_asked_for_and_an_empty_promise_is_counted() {
+    for is_kept in [true, false] {
+        let mut teller = Bench::new();
+        teller.befriend(7);
+        let ids = {
+            // What an honest node tells about record 9.
+            teller.befriend(8);
+            teller.ask(7, &announcement(&[entry(&record(5, 1))]));
+            let (id, _) = teller.sent_to(8).pop().unwrap();
+            let prune = PeerAnnouncement {
+                prune: true,
+                ..PeerAnnouncement::default()
+            };
+            teller.answer(id, &Message::Announcement(prune));
+            teller.settle();
+            teller.ask(7, &announcement(&[entry(&record(9, 1))]));
+            teller.wait(limits::HINT_DELAY);
+            match teller.sent_to(8).pop() {
+                Some((_, Message::Announcement(told))) => told.ids,
+                other => panic!("{other:?}"),
+            }
+        };
+        let mut bench = Bench::new();
+        bench.befriend(1);
+        bench.settle();
+        let told = Message::Announcement(PeerAnnouncement {
+            ids: ids.clone(),
+            ..PeerAnnouncement::default()
+        });
+        assert_eq!(bench.ask(1, &told), Message::Ack);
+        bench.wait(limits::GRAFT_PATIENCE);
+        let (id, Message::Request(request)) = bench.sent_to(1).pop().unwrap() else {
+            panic!("no request");
+        };
+        assert_eq!(request.want.unwrap().ids, ids);
+        if is_kept {
+            bench.answer(id, &Message::Response(page(None, &[entry(&record(9, 1))])));
+            assert_eq!(bench.stored_seq(9), Some(1));
+        } else {
+            bench.answer(id, &Message::Response(page(None, &[entry(&record(10, 1))])));
+            assert_eq!(bench.stored_seq(10), None, "not what it told of");
+            assert_eq!(bench.penalties(1), [Reaction::Warn]);
+        }
+    }
 }

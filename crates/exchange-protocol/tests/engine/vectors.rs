@@ -160,6 +160,23 @@ fn vectors() -> Vec<(&'static str, &'static str, Message)> {
             include_str!("../vectors/peer_announcement.txt"),
             Message::Announcement(PeerAnnouncement {
                 records: vec![entry(&record(2, 7))],
+                ..PeerAnnouncement::default()
+            }),
+        ),
+        (
+            "peer_announcement_ids",
+            include_str!("../vectors/peer_announcement_ids.txt"),
+            Message::Announcement(PeerAnnouncement {
+                ids: vec![0x4142_4344_4546_4748, 2],
+                ..PeerAnnouncement::default()
+            }),
+        ),
+        (
+            "peer_announcement_prune",
+            include_str!("../vectors/peer_announcement_prune.txt"),
+            Message::Announcement(PeerAnnouncement {
+                prune: true,
+                ..PeerAnnouncement::default()
             }),
         ),
         (

@@ -1,0 +1,95 @@
+//! What a peer may send, whichever way and over however many connections.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use btcfed_core::PeerKey;
+use btcfed_core::time::MonotonicTime;
+
+use crate::bucket::TokenBucket;
+use crate::limits;
+
+/// The budgets of one peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Budgets {
+    /// Frames that want an answer.
+    pub(crate) messages: TokenBucket,
+    /// New records it sends unasked.
+    pub(crate) unsolicited: TokenBucket,
+    /// Identities new to this node that are passed on and come from it.
+    pub(crate) new_identities: TokenBucket,
+}
+
+impl Budgets {
+    /// Full ones.
+    pub(crate) fn new(now: MonotonicTime) -> Self {
+        let bucket = |burst, per_second| TokenBucket::new(burst, per_second, now);
+        Self {
+            messages: bucket(limits::MESSAGE_BURST, limits::MESSAGES_PER_SECOND),
+            unsolicited: bucket(limits::UNSOLICITED_BURST, limits::UNSOLICITED_PER_SECOND),
+            new_identities: bucket(
+                limits::NEW_IDENTITY_BURST,
+                limits::NEW_IDENTITIES_PER_SECOND,
+            ),
+        }
+    }
+}
+
+/// The budgets of peers that are gone: who comes back goes on with what was left. The oldest is forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Parked {
+    budgets: BTreeMap<PeerKey, Budgets>,
+    order: VecDeque<PeerKey>,
+}
+
+impl Parked {
+    /// Keeps the budgets of a peer that left.
+    pub(crate) fn keep(&mut self, peer: PeerKey, budgets: Budgets) {
+        if self.budgets.insert(peer, budgets).is_none() {
+            self.order.push_back(peer);
+        }
+        if self.order.len() > limits::MAX_PARKED_BUDGETS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.budgets.remove(&oldest);
+        }
+    }
+
+    /// The budgets of a peer that comes.
+    pub(crate) fn take(&mut self, now: MonotonicTime, peer: &PeerKey) -> Budgets {
+        let Some(budgets) = self.budgets.remove(peer) else {
+            return Budgets::new(now);
+        };
+        self.order.retain(|parked| parked != peer);
+        budgets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use btcfed_core::SecretKey;
+
+    use super::*;
+
+    fn key(n: usize) -> PeerKey {
+        let mut seed = [7; 32];
+        seed[..8].copy_from_slice(&n.to_le_bytes());
+        SecretKey::from_seed(seed).public()
+    }
+
+    #[test]
+    fn who_comes_back_goes_on_with_what_was_left_and_the_oldest_is_forgotten() {
+        let now = MonotonicTime::ZERO;
+        let (mut parked, mut spent) = (Parked::default(), Budgets::new(now));
+        let burst = usize::try_from(limits::MESSAGE_BURST).unwrap();
+        assert_eq!(spent.messages.take_up_to(now, usize::MAX, 1), burst);
+        for n in 0..limits::MAX_PARKED_BUDGETS {
+            parked.keep(key(n), spent.clone());
+        }
+        assert!(!parked.take(now, &key(0)).messages.take(now, 1));
+        parked.keep(key(0), spent.clone());
+        assert_eq!(parked.budgets.len(), limits::MAX_PARKED_BUDGETS);
+        parked.keep(key(limits::MAX_PARKED_BUDGETS), spent);
+        assert_eq!(parked.budgets.len(), limits::MAX_PARKED_BUDGETS);
+        assert!(parked.take(now, &key(1)).messages.take(now, 1), "forgotten");
+    }
+}

@@ -1,0 +1,292 @@
+//! How news spreads: records along a tree, ids beside it, and the tree mends itself (Plumtree: Leitao, Pereira and
+//! Rodrigues, "Epidemic Broadcast Trees", SRDS 2007).
+//!
+//! A link is eager until it brings a record that is known already: then both ends make it lazy, and only ids pass over it.
+//! What is left of the eager links is a tree. An id that stays unknown for a while shows a broken branch: the record
+//! is fetched from whoever told the id, and that link is eager again.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use btcfed_core::PeerKey;
+use btcfed_core::time::{MonotonicTime, Now};
+
+use crate::bucket::TokenBucket;
+use crate::digest;
+use crate::engine::{Engine, Sent};
+use crate::limits;
+use crate::message::{Message, Mode, PeerRequest, PeerResponse, Want};
+use crate::score::Offence;
+use crate::session::Session;
+use crate::validate;
+
+/// The salt of ids that are told unasked: everybody must compute the same ones. Nobody gains by two own versions that
+/// have the same id, and nobody can find one for somebody else's.
+pub(crate) const OPEN_SALT: u64 = 0;
+
+/// The id of a version, as it is told beside the tree.
+pub(crate) fn open_id(key: &PeerKey, seq: u64) -> u64 {
+    digest::id(OPEN_SALT, key, seq)
+}
+
+/// What is known of news: the ids seen lately, and those that somebody told of and that have not arrived.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Whether it came along the tree.
+    seen: BTreeMap<u64, bool>,
+    order: VecDeque<u64>,
+    missing: BTreeMap<u64, Missing>,
+    owners: BTreeMap<PeerKey, TokenBucket>,
+    owner_order: VecDeque<PeerKey>,
+}
+
+/// An id without its record.
+#[derive(Debug)]
+struct Missing {
+    /// When to ask for it.
+    due: MonotonicTime,
+    /// Who told of it and was not asked yet.
+    told_by: VecDeque<PeerKey>,
+}
+
+impl News {
+    /// A version arrived: it is missing no more.
+    pub(crate) fn arrived(&mut self, id: u64) {
+        self.missing.remove(&id);
+        if let Entry::Vacant(entry) = self.seen.entry(id) {
+            entry.insert(false);
+            self.order.push_back(id);
+            if self.order.len() > limits::MAX_SEEN_IDS
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.seen.remove(&oldest);
+            }
+        }
+    }
+
+    /// A version that arrived came along the tree.
+    pub(crate) fn pushed(&mut self, id: u64) {
+        if let Some(pushed) = self.seen.get_mut(&id) {
+            *pushed = true;
+        }
+    }
+
+    /// True when this version came along the tree lately.
+    pub(crate) fn was_pushed(&self, id: u64) -> bool {
+        self.seen.get(&id) == Some(&true)
+    }
+
+    /// Somebody told of an id.
+    pub(crate) fn told(&mut self, due: MonotonicTime, id: u64, by: PeerKey) {
+        if self.seen.contains_key(&id) {
+            return;
+        }
+        if self.missing.len() >= limits::MAX_MISSING_IDS && !self.missing.contains_key(&id) {
+            return;
+        }
+        let missing = self.missing.entry(id).or_insert_with(|| Missing {
+            due,
+            told_by: VecDeque::new(),
+        });
+        if missing.told_by.len() < limits::MAX_TELLERS && !missing.told_by.contains(&by) {
+            missing.told_by.push_back(by);
+        }
+    }
+
+    /// When the next missing record is to be asked for.
+    pub(crate) fn due(&self) -> Option<MonotonicTime> {
+        self.missing.values().map(|missing| missing.due).min()
+    }
+
+    /// What is to be asked of whom now. One that nobody else can be asked for is given up; the next round finds it.
+    fn take_due(&mut self, now: MonotonicTime) -> BTreeMap<PeerKey, Vec<u64>> {
+        let mut asks: BTreeMap<PeerKey, Vec<u64>> = BTreeMap::new();
+        self.missing.retain(|id, missing| {
+            if missing.due > now {
+                return true;
+            }
+            let Some(peer) = missing.told_by.pop_front() else {
+                return false;
+            };
+            missing.due = now.saturating_add(limits::GRAFT_RETRY);
+            asks.entry(peer).or_default().push(*id);
+            true
+        });
+        asks
+    }
+
+    /// True when an owner's new version may be passed on: one in ten seconds, three at once.
+    pub(crate) fn may_relay(&mut self, now: MonotonicTime, owner: PeerKey) -> bool {
+        if !self.owners.contains_key(&owner) {
+            if self.owner_order.len() >= limits::MAX_OWNER_BUDGETS
+                && let Some(oldest) = self.owner_order.pop_front()
+            {
+                self.owners.remove(&oldest);
+            }
+            self.owner_order.push_back(owner);
+        }
+        let price = limits::OWNER_SECONDS_PER_RELAY;
+        let burst = limits::OWNER_RELAY_BURST * price;
+        let bucket = self
+            .owners
+            .entry(owner)
+            .or_insert_with(|| TokenBucket::new(burst, 1, now));
+        bucket.take(now, price)
+    }
+}
+
+impl Engine {
+    /// Takes in ids that were told beside the tree.
+    pub(crate) fn on_ids(&mut self, now: Now, peer: PeerKey, ids: &[u64]) {
+        let patience = if self.has_branch() {
+            limits::GRAFT_PATIENCE
+        } else {
+            Duration::ZERO
+        };
+        for id in ids {
+            let due = now.monotonic.saturating_add(patience);
+            self.news.told(due, *id, peer);
+        }
+    }
+
+    /// How long ids are gathered. Without any branch they are all there is and go at once: so the tree grows anew.
+    pub(crate) fn hint_delay(&self) -> Duration {
+        if self.has_branch() {
+            limits::HINT_DELAY
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn has_branch(&self) -> bool {
+        self.sessions.values().any(Session::is_branch)
+    }
+
+    /// Asks for what was told of and did not arrive; the link is part of the tree from now on.
+    pub(crate) fn graft_due(&mut self, now: Now) {
+        if self.news.due().is_none_or(|due| due > now.monotonic) {
+            return;
+        }
+        for (peer, mut ids) in self.news.take_due(now.monotonic) {
+            let ready = self.sessions.get_mut(&peer);
+            let Some(session) = ready.filter(|s| s.met && !s.is_paused(now.monotonic)) else {
+                continue;
+            };
+            session.is_lazy = false;
+            ids.truncate(limits::MAX_RECORDS_PER_FRAME);
+            let want = Want {
+                salt: OPEN_SALT,
+                ids: ids.clone(),
+            };
+            let request = PeerRequest {
+                mode: Mode::Want,
+                want: Some(want),
+                ..PeerRequest::default()
+            };
+            self.send(now, peer, &Message::Request(request), Sent::Graft(ids));
+        }
+    }
+
+    /// Takes in records that were told of by their ids. They were not this node's idea: the budget holds.
+    pub(crate) fn on_grafted(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        ids: &[u64],
+        response: &PeerResponse,
+    ) {
+        let envelopes = response.records.iter().map(|entry| &*entry.envelope);
+        let triage = validate::triage(&self.view, now, envelopes);
+        let is_asked = triage
+            .listed
+            .iter()
+            .all(|(key, seq)| ids.contains(&open_id(key, *seq)));
+        if !is_asked || !self.sessions.get(&peer).is_some_and(|session| session.met) {
+            self.offend(now, peer, Offence::WrongAnswer);
+            return;
+        }
+        if response.records.is_empty() {
+            self.offend(now, peer, Offence::EmptyPromise);
+            return;
+        }
+        for (key, seq) in &triage.listed {
+            self.news.arrived(open_id(key, *seq));
+        }
+        let intake = self.take_in(now, peer, triage, false);
+        self.react(now, peer, &intake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use btcfed_core::SecretKey;
+
+    use super::*;
+
+    fn key(n: usize) -> PeerKey {
+        let mut seed = [8; 32];
+        seed[..8].copy_from_slice(&n.to_le_bytes());
+        SecretKey::from_seed(seed).public()
+    }
+
+    fn at(millis: u64) -> MonotonicTime {
+        MonotonicTime::from_origin(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn what_does_not_arrive_is_asked_of_one_teller_after_the_other_and_then_given_up() {
+        let mut news = News::default();
+        news.arrived(1);
+        for (id, by) in [(1, 1), (2, 1), (2, 2), (2, 2), (3, 2)] {
+            news.told(at(50), id, key(by));
+        }
+        let patience = 50;
+        assert_eq!(news.due(), Some(at(patience)));
+        assert!(news.take_due(at(patience - 1)).is_empty());
+        let asks = news.take_due(at(patience));
+        assert_eq!(asks, [(key(1), vec![2]), (key(2), vec![3])].into());
+        news.arrived(3);
+        assert_eq!(news.take_due(at(60_000)), [(key(2), vec![2])].into());
+        assert!(news.take_due(at(120_000)).is_empty());
+        assert_eq!(news.due(), None);
+    }
+
+    #[test]
+    fn the_memory_of_news_is_bounded() {
+        let mut news = News::default();
+        for id in 0..=u64::try_from(limits::MAX_SEEN_IDS).unwrap() {
+            news.arrived(id);
+        }
+        assert_eq!(news.seen.len(), limits::MAX_SEEN_IDS);
+        assert!(!news.seen.contains_key(&0), "the oldest is forgotten");
+        for id in 0..=u64::try_from(limits::MAX_MISSING_IDS).unwrap() {
+            news.told(at(0), u64::MAX - id, key(0));
+        }
+        assert_eq!(news.missing.len(), limits::MAX_MISSING_IDS);
+        for n in 0..=limits::MAX_TELLERS {
+            news.told(at(0), u64::MAX, key(n));
+        }
+        assert_eq!(news.missing[&u64::MAX].told_by.len(), limits::MAX_TELLERS);
+    }
+
+    #[test]
+    fn an_owner_makes_everybody_relay_three_versions_at_once_and_one_in_ten_seconds() {
+        let mut news = News::default();
+        let count = |news: &mut News, millis, tries| {
+            let tries = 0..tries;
+            tries.filter(|_| news.may_relay(at(millis), key(1))).count()
+        };
+        assert_eq!(count(&mut news, 0, 10), 3);
+        assert_eq!(count(&mut news, 9_999, 10), 0);
+        assert_eq!(count(&mut news, 10_000, 10), 1);
+        assert!(
+            news.may_relay(at(10_000), key(2)),
+            "others are not concerned"
+        );
+        for n in 0..=limits::MAX_OWNER_BUDGETS {
+            news.may_relay(at(10_000), key(10 + n));
+        }
+        assert_eq!(news.owners.len(), limits::MAX_OWNER_BUDGETS);
+    }
+}
