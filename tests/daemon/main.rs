@@ -15,5 +15,6 @@ mod faults;
 mod federation;
 mod last_good;
 mod lifecycle;
+mod peers;
 mod reload;
 mod socket;

@@ -12,6 +12,7 @@ mod output;
 mod peers;
 mod run;
 mod status;
+mod temp_dir;
 mod wait;
 
 use clap::Parser;

@@ -1,5 +1,15 @@
 //! What people do to peers: find, add, remove. The same code serves the daemon and offline commands.
 
+mod bans;
+mod desk;
+mod entry;
+mod import;
+mod labels;
+
+pub use bans::BanRequest;
+pub use desk::Desk;
+pub use entry::Entry;
+
 use std::sync::Arc;
 
 use btcfed_core::addr::{AddrWithId, DnsName, Host, PeerAddr};
@@ -85,7 +95,7 @@ fn bad_target(reason: impl std::fmt::Display) -> CliError {
 }
 
 /// Reads a public key or a peer id.
-fn parse_identity(text: &str) -> Result<PeerKey, CliError> {
+pub(crate) fn parse_identity(text: &str) -> Result<PeerKey, CliError> {
     text.parse::<PeerId>()
         .map(PeerId::key)
         .or_else(|_| text.parse::<PeerKey>())
@@ -147,7 +157,7 @@ fn unknown(wanted: &str) -> CliError {
 }
 
 /// Enough of a text to recognise it; people paste anything.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }
 

@@ -61,6 +61,16 @@ impl Request {
         })
     }
 
+    /// A request of this process to itself: a command that works on the files because no daemon runs.
+    #[must_use]
+    pub fn local(method: &str, params: Value) -> Self {
+        Self {
+            id: Value::Null,
+            method: method.to_owned(),
+            params,
+        }
+    }
+
     /// The line to send, without its end.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -82,6 +92,24 @@ impl Request {
                     format!("{}: parameter {name} is missing", self.method),
                 )
             })
+    }
+
+    /// A text parameter that may be missing.
+    #[must_use]
+    pub fn optional_text(&self, name: &str) -> Option<&str> {
+        self.params.get(name).and_then(Value::as_str)
+    }
+
+    /// A parameter that is true or, when missing, false.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.params.get(name).and_then(Value::as_bool) == Some(true)
+    }
+
+    /// A whole number that may be missing.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.params.get(name).and_then(Value::as_u64)
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::admin::protocol::{self, MAX_REQUEST_BYTES, Request};
 use crate::exit::{CliError, Exit};
-use crate::peers::{self, NewPeer};
+use crate::peers::Desk;
 use crate::view;
 
 /// Most admin connections served at once; further ones wait in the socket's backlog.
@@ -190,19 +190,6 @@ async fn run(
             .await
             .map(|status| view::status(&status))
             .map_err(stopped),
-        "peers.list" => match node.status().await {
-            Ok(status) => Ok(view::peers_list(
-                &node.store().snapshot(),
-                &status.connections,
-            )),
-            Err(error) => Err(stopped(error)),
-        },
-        "peers.show" => peers_show(request, node, clock).await,
-        "peers.add" => peers_add(request, node).await,
-        "peers.remove" => match request.text("peer") {
-            Ok(wanted) => peers::remove(&**node.store(), wanted).await,
-            Err(error) => Err(error),
-        },
         "reload" => node
             .reload()
             .await
@@ -212,42 +199,29 @@ async fn run(
             node.shutdown().await;
             Ok(view::with_schema("stop", json!({ "stopping": true })))
         }
-        _ => return None,
+        _ => return peers_answer(request, node, clock).await,
     })
 }
 
-async fn peers_show(
+async fn peers_answer(
     request: &Request,
     node: &NodeHandle,
     clock: &dyn Clock,
-) -> Result<Value, CliError> {
-    let wanted = request.text("peer")?;
-    let status = node.status().await.map_err(stopped)?;
-    peers::show(
-        &node.store().snapshot(),
-        &status.connections,
-        clock.now().wall,
-        wanted,
-    )
-}
-
-async fn peers_add(request: &Request, node: &NodeHandle) -> Result<Value, CliError> {
-    let (key, addr) = peers::parse_target(request.text("target")?)?;
-    let new = NewPeer {
-        key,
-        addr,
-        name: request
-            .params
-            .get("name")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
-        pinned: request
-            .params
-            .get("pinned")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
+) -> Option<Result<Value, CliError>> {
+    if !request.method.starts_with("peers.") {
+        return None;
+    }
+    let status = match node.status().await {
+        Ok(status) => status,
+        Err(error) => return Some(Err(stopped(error))),
     };
-    peers::add(&**node.store(), Some(node.peer_id().key()), &new).await
+    let desk = Desk {
+        store: &**node.store(),
+        own: Some(node.peer_id().key()),
+        connections: &status.connections,
+        now: clock.now().wall,
+    };
+    desk.answer(request).await
 }
 
 fn stopped(error: Stopped) -> CliError {

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod peers;
+
+pub(super) use peers::{ExportOptions, FileFormat, ImportOptions, PeersCommand};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0 done   1 failed or unhealthy   2 wrong usage   65 bad data
@@ -135,38 +139,6 @@ pub(super) enum ConfigCommand {
         /// Say for each value whether a flag, the environment, the file or the default set it
         #[arg(long)]
         origin: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum PeersCommand {
-    /// Add a peer: it is the operator's from now on, dialled at once and never given up
-    ///
-    /// Examples:
-    ///   btcfed peers add /ip4/203.0.113.7/tcp/9000/p2p/12D3KooW...
-    ///   btcfed peers add CAESI...@node1.example.com:9000 --name alice --pin
-    #[command(verbatim_doc_comment)]
-    Add {
-        /// MULTIADDR/p2p/ID, or KEY@HOST:PORT with a public key or a peer id
-        target: String,
-        /// A label for people
-        #[arg(long)]
-        name: Option<String>,
-        /// Reserve a place: exempt from connection limits
-        #[arg(long)]
-        pin: bool,
-    },
-    /// List the known peers
-    List,
-    /// Remove a peer; gossip does not bring it back
-    Remove {
-        /// A peer id, a public key, a name, or the unique beginning of a peer id
-        peer: String,
-    },
-    /// Show everything known of one peer
-    Show {
-        /// A peer id, a public key, a name, or the unique beginning of a peer id
-        peer: String,
     },
 }
 
