@@ -8,6 +8,7 @@ mod devnet;
 mod devnet_table;
 mod id;
 mod init;
+mod key;
 mod output;
 mod peers;
 mod run;
@@ -80,8 +81,9 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Health(options) => status::health(&global, &options, output),
         Command::Id => id::run(&global, output),
         Command::Init(options) => init::run(&global, &options, output),
+        Command::Key { command } => key::run(&global, &command, output),
         Command::Peers { command } => peers::run(&global, command, output),
-        Command::Reload => daemon::reload(&global, output),
+        Command::Reload(options) => daemon::reload(&global, &options, output),
         Command::Run(options) => run::run(&global, &options, output),
         Command::Status => status::status(&global, output),
         Command::Stop => daemon::stop(&global, output),

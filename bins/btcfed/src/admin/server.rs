@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use btcfed_core::config::ConfigSource;
 use btcfed_core::time::Clock;
-use btcfed_node_orchestrator::{NodeHandle, ReloadError, Stopped};
-use serde_json::{Value, json};
+use btcfed_node_orchestrator::NodeHandle;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::admin::protocol::{self, MAX_REQUEST_BYTES, Request};
+use crate::admin::protocol::{self, MAX_REQUEST_BYTES};
+use crate::admin::service::Service;
 use crate::exit::{CliError, Exit};
-use crate::peers::Desk;
-use crate::view;
 
 /// Most admin connections served at once; further ones wait in the socket's backlog.
 pub const MAX_CONNECTIONS: usize = 128;
@@ -33,6 +32,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
+    config: Option<Arc<dyn ConfigSource>>,
 }
 
 impl AdminSocket {
@@ -77,21 +77,30 @@ impl AdminSocket {
         Ok(Self {
             listener,
             path: path.to_owned(),
+            config: None,
         })
+    }
+
+    /// Where a reload would find the next configuration, so that people can ask what it would change.
+    #[must_use]
+    pub fn with_config(mut self, source: Arc<dyn ConfigSource>) -> Self {
+        self.config = Some(source);
+        self
     }
 
     /// Serves until the future is dropped.
     pub async fn serve(self, node: NodeHandle, clock: Arc<dyn Clock>) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let service = Arc::new(Service::new(node, clock, self.config.clone()));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                 return;
             };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let (node, clock) = (node.clone(), Arc::clone(&clock));
+                    let service = Arc::clone(&service);
                     tokio::spawn(async move {
-                        if let Err(error) = converse(stream, &node, &*clock).await {
+                        if let Err(error) = converse(stream, &service).await {
                             tracing::debug!(%error, "admin connection ended");
                         }
                         drop(slot);
@@ -119,7 +128,7 @@ fn is_socket(metadata: &fs::Metadata) -> bool {
     metadata.file_type().is_socket()
 }
 
-async fn converse(mut stream: UnixStream, node: &NodeHandle, clock: &dyn Clock) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, service: &Service) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
     loop {
@@ -129,7 +138,7 @@ async fn converse(mut stream: UnixStream, node: &NodeHandle, clock: &dyn Clock) 
         let (answer, last) = match line? {
             None => return Ok(()),
             Some(Line::TooLong) => (protocol::too_long(), true),
-            Some(Line::Whole(line)) => (answer(&line, node, clock).await, false),
+            Some(Line::Whole(line)) => (service.answer(&line).await, false),
         };
         let mut text = answer.to_string();
         text.push('\n');
@@ -163,85 +172,5 @@ async fn next_line(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<
         if end.is_some() {
             return Ok(Some(Line::Whole(line)));
         }
-    }
-}
-
-async fn answer(line: &[u8], node: &NodeHandle, clock: &dyn Clock) -> Value {
-    let request = match Request::parse(line) {
-        Ok(request) => request,
-        Err(answer) => return answer,
-    };
-    match run(&request, node, clock).await {
-        Some(Ok(result)) => protocol::success(&request.id, &result),
-        Some(Err(error)) => protocol::error(&request.id, &error),
-        None => protocol::unknown_method(&request.id, &request.method),
-    }
-}
-
-/// Does what a request asks for; `None` for a method that does not exist.
-async fn run(
-    request: &Request,
-    node: &NodeHandle,
-    clock: &dyn Clock,
-) -> Option<Result<Value, CliError>> {
-    Some(match request.method.as_str() {
-        "status" => node
-            .status()
-            .await
-            .map(|status| view::status(&status))
-            .map_err(stopped),
-        "reload" => node
-            .reload()
-            .await
-            .map(|report| view::reload(&report))
-            .map_err(reload_error),
-        "stop" => {
-            node.shutdown().await;
-            Ok(view::with_schema("stop", json!({ "stopping": true })))
-        }
-        _ => return peers_answer(request, node, clock).await,
-    })
-}
-
-async fn peers_answer(
-    request: &Request,
-    node: &NodeHandle,
-    clock: &dyn Clock,
-) -> Option<Result<Value, CliError>> {
-    if !request.method.starts_with("peers.") {
-        return None;
-    }
-    let status = match node.status().await {
-        Ok(status) => status,
-        Err(error) => return Some(Err(stopped(error))),
-    };
-    let desk = Desk {
-        store: &**node.store(),
-        own: Some(node.peer_id().key()),
-        connections: &status.connections,
-        now: clock.now().wall,
-    };
-    desk.answer(request).await
-}
-
-fn stopped(error: Stopped) -> CliError {
-    CliError::new(Exit::Unavailable, "transient", error.to_string())
-}
-
-fn reload_error(error: ReloadError) -> CliError {
-    match error {
-        ReloadError::Config(error) => error.into(),
-        ReloadError::Component(error) => {
-            let key = error.key.map(str::to_owned);
-            let mut shown = CliError::new(
-                Exit::Failed,
-                error.kind.as_str(),
-                format!("nothing changed: {error}"),
-            );
-            shown.key = key;
-            shown
-        }
-        ReloadError::Busy => CliError::new(Exit::Busy, "transient", error.to_string()),
-        other => CliError::new(Exit::Unavailable, "transient", other.to_string()),
     }
 }

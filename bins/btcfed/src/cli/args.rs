@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod config;
+mod key;
 mod peers;
 
+pub(super) use config::ConfigCommand;
+pub(super) use key::{KeyCommand, KeySourceArgs};
 pub(super) use peers::{ExportOptions, FileFormat, ImportOptions, PeersCommand};
 
 const EXIT_CODES: &str = "\
@@ -102,6 +106,11 @@ pub(super) enum Command {
     ///
     /// Example: btcfed init --dir /srv/btcfed --name alice
     Init(InitOptions),
+    /// Make, look at and take over private keys
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Look at and change the known peers; works with the daemon stopped, too
     Peers {
         #[command(subcommand)]
@@ -110,7 +119,9 @@ pub(super) enum Command {
     /// Let the daemon read conf.yaml and peers.yaml again, and show what changed
     ///
     /// The reload is a transaction: either everything takes effect or nothing does.
-    Reload,
+    ///
+    /// Example: btcfed reload --dry-run
+    Reload(ReloadOptions),
     /// Run the node until SIGTERM or SIGINT; SIGHUP reloads
     ///
     /// The first run needs nothing: it generates node.key, listens on port 9000, and creates peers.yaml when there is
@@ -126,20 +137,6 @@ pub(super) enum Command {
     ///
     /// Example: btcfed wait --peers 3 --timeout 30s
     Wait(WaitOptions),
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum ConfigCommand {
-    /// Check the configuration and list everything that is wrong with it: exit 0 or 78
-    Check,
-    /// Print a commented conf.yaml with the defaults
-    Default,
-    /// Print every value in force and where it comes from; never a secret
-    Dump {
-        /// Say for each value whether a flag, the environment, the file or the default set it
-        #[arg(long)]
-        origin: bool,
-    },
 }
 
 #[derive(Debug, Args)]
@@ -182,6 +179,13 @@ pub(super) struct InitOptions {
     /// Replace an existing conf.yaml; the key is never replaced
     #[arg(long)]
     pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReloadOptions {
+    /// Say what a reload would change, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

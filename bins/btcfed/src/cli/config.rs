@@ -1,4 +1,8 @@
-//! `config check`, `config default`, `config dump`.
+//! `btcfed config ...`.
+
+mod diff;
+mod explain;
+mod schema;
 
 use btcfed_config::Origin;
 use serde_json::{Map, Value, json};
@@ -24,7 +28,13 @@ pub(super) fn run(
             );
             Ok(Exit::Ok)
         }
+        ConfigCommand::Diff { defaults } => diff::run(global, *defaults, output),
         ConfigCommand::Dump { origin } => dump(global, *origin, output),
+        ConfigCommand::Explain { key } => explain::run(global, key, output),
+        ConfigCommand::Schema => {
+            output.line(&format!("{:#}", schema::document()));
+            Ok(Exit::Ok)
+        }
     }
 }
 

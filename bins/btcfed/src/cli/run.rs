@@ -89,14 +89,15 @@ async fn serve(
     kept.warn_if_blank();
     let admin = full.config.admin.clone();
     let identity = secret.public();
+    let live: Arc<dyn ConfigSource> = Arc::new(LiveConfig { source, identity });
     let node = Node::builder(full.config, secret)
-        .config_source(Arc::new(LiveConfig { source, identity }))
+        .config_source(Arc::clone(&live))
         .component(Arc::new(logging))
         .component(Arc::new(kept.clone()))
         .build()
         .await
         .map_err(build_error)?;
-    let socket = AdminSocket::bind(&admin.socket, admin.mode)?;
+    let socket = AdminSocket::bind(&admin.socket, admin.mode)?.with_config(live);
     kept.keep();
     let handle = node.handle();
     let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
