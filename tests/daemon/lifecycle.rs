@@ -160,6 +160,11 @@ const EVERYTHING: &[&[&str]] = &[
     &["config", "diff"],
     &["config", "diff", "--defaults"],
     &["config", "schema"],
+    &["peers", "why", "another"],
+    &["events"],
+    &["metrics"],
+    &["topology"],
+    &["topology", "--format", "dot"],
     &["reload", "--dry-run"],
     &["reload"],
 ];

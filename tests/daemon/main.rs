@@ -14,6 +14,7 @@ mod commands;
 mod faults;
 mod federation;
 mod last_good;
+mod insight;
 mod keys;
 mod lifecycle;
 mod operator;

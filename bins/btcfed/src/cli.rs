@@ -6,14 +6,17 @@ mod context;
 mod daemon;
 mod devnet;
 mod devnet_table;
+mod events;
 mod id;
 mod init;
 mod key;
+mod metrics;
 mod output;
 mod peers;
 mod run;
 mod status;
 mod temp_dir;
+mod topology;
 mod wait;
 
 use clap::Parser;
@@ -78,15 +81,18 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
     match cli.command {
         Command::Config { command } => config::run(&global, &command, output),
         Command::Devnet(options) => devnet::run(&global, &options, output),
+        Command::Events(options) => events::run(&global, &options, output),
         Command::Health(options) => status::health(&global, &options, output),
         Command::Id => id::run(&global, output),
         Command::Init(options) => init::run(&global, &options, output),
         Command::Key { command } => key::run(&global, &command, output),
+        Command::Metrics => metrics::run(&global, output),
         Command::Peers { command } => peers::run(&global, command, output),
         Command::Reload(options) => daemon::reload(&global, &options, output),
         Command::Run(options) => run::run(&global, &options, output),
-        Command::Status => status::status(&global, output),
+        Command::Status(options) => status::status(&global, &options, output),
         Command::Stop => daemon::stop(&global, output),
+        Command::Topology(options) => topology::run(&global, &options, output),
         Command::Wait(options) => wait::run(&global, &options, output),
     }
 }

@@ -5,10 +5,13 @@ mod desk;
 mod entry;
 mod import;
 mod labels;
+mod why;
 
 pub use bans::BanRequest;
+pub(crate) use bans::spelled;
 pub use desk::Desk;
 pub use entry::Entry;
+pub use why::{Contact, Contacts};
 
 use std::sync::Arc;
 

@@ -119,6 +119,12 @@ pub fn success(id: &Value, result: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "result": result })
 }
 
+/// A line that nobody asked for one by one: an event.
+#[must_use]
+pub fn notification(method: &str, params: &Value) -> Value {
+    json!({ "jsonrpc": "2.0", "method": method, "params": params })
+}
+
 /// The answer to a request that failed.
 #[must_use]
 pub fn error(id: &Value, error: &CliError) -> Value {

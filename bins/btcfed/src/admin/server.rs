@@ -10,12 +10,14 @@ use std::time::Duration;
 use btcfed_core::config::ConfigSource;
 use btcfed_core::time::Clock;
 use btcfed_node_orchestrator::NodeHandle;
+use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+use crate::admin::journal::{Events, Journal};
 use crate::admin::protocol::{self, MAX_REQUEST_BYTES};
-use crate::admin::service::Service;
+use crate::admin::service::{Reply, Service};
 use crate::exit::{CliError, Exit};
 
 /// Most admin connections served at once; further ones wait in the socket's backlog.
@@ -23,6 +25,9 @@ pub const MAX_CONNECTIONS: usize = 128;
 
 /// How long a connection may be silent before it is closed: commands speak at once, and a place is worth something.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a caller may leave an answer unread before the connection is closed.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long to wait after the operating system refused to accept, for example for want of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -91,7 +96,15 @@ impl AdminSocket {
     /// Serves until the future is dropped.
     pub async fn serve(self, node: NodeHandle, clock: Arc<dyn Clock>) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let service = Arc::new(Service::new(node, clock, self.config.clone()));
+        let journal = Arc::new(Journal::new(Arc::clone(node.store()), Arc::clone(&clock)));
+        let feeding = Arc::clone(&journal).feed(node.subscribe());
+        let service = Arc::new(Service::new(node, clock, self.config.clone(), journal));
+        let accepting = self.accept(service, slots);
+        // Accepting never ends; both are dropped together.
+        tokio::join!(feeding, accepting);
+    }
+
+    async fn accept(&self, service: Arc<Service>, slots: Arc<Semaphore>) {
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                 return;
@@ -135,18 +148,48 @@ async fn converse(mut stream: UnixStream, service: &Service) -> io::Result<()> {
         let Ok(line) = tokio::time::timeout(IDLE_TIMEOUT, next_line(&mut read)).await else {
             return Ok(());
         };
-        let (answer, last) = match line? {
+        let (reply, last) = match line? {
             None => return Ok(()),
-            Some(Line::TooLong) => (protocol::too_long(), true),
+            Some(Line::TooLong) => (Reply::from(protocol::too_long()), true),
             Some(Line::Whole(line)) => (service.answer(&line).await, false),
         };
-        let mut text = answer.to_string();
-        text.push('\n');
-        write.write_all(text.as_bytes()).await?;
+        send(&mut write, &reply.answer).await?;
+        if let Some(events) = reply.events {
+            return stream_events(&mut read, &mut write, events).await;
+        }
         if last {
             return Ok(());
         }
     }
+}
+
+/// Sends events until the caller hangs up or stops reading. What it says meanwhile is ignored.
+async fn stream_events(
+    read: &mut (impl AsyncBufRead + Unpin),
+    write: &mut (impl AsyncWriteExt + Unpin),
+    mut events: Events,
+) -> io::Result<()> {
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(event) => send(write, &protocol::notification("event", &event)).await?,
+                None => return Ok(()),
+            },
+            line = next_line(read) => match line? {
+                Some(Line::Whole(_)) => {}
+                Some(Line::TooLong) | None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// Writes a line. A caller that does not read is hung up on.
+async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &Value) -> io::Result<()> {
+    let mut text = line.to_string();
+    text.push('\n');
+    tokio::time::timeout(WRITE_TIMEOUT, write.write_all(text.as_bytes()))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 enum Line {

@@ -8,6 +8,7 @@ use btcfed_core::time::Clock;
 use btcfed_node_orchestrator::{NodeHandle, ReloadError, Stopped};
 use serde_json::{Value, json};
 
+use crate::admin::journal::{Events, Journal};
 use crate::admin::protocol::{self, Request};
 use crate::exit::{CliError, Exit};
 use crate::peers::Desk;
@@ -19,6 +20,23 @@ pub(super) struct Service {
     node: NodeHandle,
     clock: Arc<dyn Clock>,
     config: Option<Arc<dyn ConfigSource>>,
+    journal: Arc<Journal>,
+}
+
+/// An answer, and what follows it until the caller hangs up.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) answer: Value,
+    pub(super) events: Option<Events>,
+}
+
+impl From<Value> for Reply {
+    fn from(answer: Value) -> Self {
+        Self {
+            answer,
+            events: None,
+        }
+    }
 }
 
 impl Service {
@@ -26,25 +44,36 @@ impl Service {
         node: NodeHandle,
         clock: Arc<dyn Clock>,
         config: Option<Arc<dyn ConfigSource>>,
+        journal: Arc<Journal>,
     ) -> Self {
         Self {
             node,
             clock,
             config,
+            journal,
         }
     }
 
-    /// Answers one line with one line.
-    pub(super) async fn answer(&self, line: &[u8]) -> Value {
+    /// Answers one line with one line; `events` may be followed by more.
+    pub(super) async fn answer(&self, line: &[u8]) -> Reply {
         let request = match Request::parse(line) {
             Ok(request) => request,
-            Err(answer) => return answer,
+            Err(answer) => return answer.into(),
         };
-        match self.run(&request).await {
+        if request.method == "events" {
+            let (recent, events) = self.journal.follow();
+            let result = view::with_schema("events", json!({ "events": recent }));
+            return Reply {
+                answer: protocol::success(&request.id, &result),
+                events: request.flag("follow").then_some(events),
+            };
+        }
+        let answer = match self.run(&request).await {
             Some(Ok(result)) => protocol::success(&request.id, &result),
             Some(Err(error)) => protocol::error(&request.id, &error),
             None => protocol::unknown_method(&request.id, &request.method),
-        }
+        };
+        answer.into()
     }
 
     /// Does what a request asks for; `None` for a method that does not exist.
@@ -82,6 +111,8 @@ impl Service {
             store: &**self.node.store(),
             own: Some(self.node.peer_id().key()),
             connections: &status.connections,
+            config: Some(&status.config),
+            contacts: &self.journal.contacts(),
             now: self.clock.now().wall,
         };
         desk.answer(request).await

@@ -96,6 +96,12 @@ pub(super) enum Command {
     ///
     /// Example: btcfed devnet --nodes 20
     Devnet(DevnetOptions),
+    /// Show what happened lately: connections, peers, bans, reloads
+    ///
+    /// With --follow it goes on until Ctrl-C or until the daemon stops; with --json it prints one JSON document a line.
+    ///
+    /// Example: btcfed events --follow --json | jq 'select(.event == "banned")'
+    Events(EventsOptions),
     /// Tell whether the daemon is healthy: exit 0 or 1, for container probes
     ///
     /// Example: btcfed health --ready --min-peers 3
@@ -111,6 +117,10 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Print the daemon's counters as Prometheus text, for the textfile collector or a scrape script
+    ///
+    /// Example: btcfed metrics > /srv/textfile/btcfed.prom
+    Metrics,
     /// Look at and change the known peers; works with the daemon stopped, too
     Peers {
         #[command(subcommand)]
@@ -130,9 +140,18 @@ pub(super) enum Command {
     /// Example: btcfed run --listen /ip4/0.0.0.0/tcp/9000 --bootstrap /dns4/node1.example.com/tcp/9000
     Run(RunOptions),
     /// Show how the daemon does
-    Status,
+    ///
+    /// Examples:
+    ///   btcfed status
+    ///   btcfed status --watch 5s
+    #[command(verbatim_doc_comment)]
+    Status(StatusOptions),
     /// Stop the daemon gracefully
     Stop,
+    /// Draw this node, whom it is connected to and whom it knows
+    ///
+    /// Example: btcfed topology --format dot | dot -Tsvg > federation.svg
+    Topology(TopologyOptions),
     /// Wait until the daemon is connected to a number of peers: exit 0, or 1 when the time is up
     ///
     /// Example: btcfed wait --peers 3 --timeout 30s
@@ -202,6 +221,46 @@ pub(super) struct RunOptions {
     /// How much to log, instead of `logging.level`: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusOptions {
+    /// Show it again and again, until Ctrl-C
+    #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s", value_parser = parse_duration)]
+    pub(super) watch: Option<Duration>,
+    /// With --watch: stop after so many times
+    #[arg(long, value_name = "N", requires = "watch")]
+    pub(super) times: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EventsOptions {
+    /// Go on as things happen
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Stop after so many events
+    #[arg(long, value_name = "N")]
+    pub(super) times: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopologyOptions {
+    /// The form of the drawing
+    #[arg(long, value_name = "FORM", default_value = "ascii")]
+    pub(super) format: TopologyFormat,
+}
+
+/// The form of a drawing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TopologyFormat {
+    /// Lines of text.
+    Ascii,
+    /// Graphviz.
+    Dot,
+    /// The document that the other forms are made from.
+    Json,
+    /// Mermaid, as Markdown renderers draw it.
+    Mermaid,
 }
 
 #[derive(Debug, Args)]

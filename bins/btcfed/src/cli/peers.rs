@@ -64,6 +64,7 @@ fn request(command: &PeersCommand) -> (&'static str, Value) {
         PeersCommand::Show { peer } => ("peers.show", json!({ "peer": peer })),
         PeersCommand::Unban { target } => ("peers.unban", json!({ "target": target })),
         PeersCommand::Unpin { peer } => ("peers.unpin", json!({ "peer": peer })),
+        PeersCommand::Why { peer } => ("peers.why", json!({ "peer": peer })),
         PeersCommand::Export(_)
         | PeersCommand::Import(_)
         | PeersCommand::List
@@ -120,6 +121,7 @@ fn text(command: &PeersCommand, answer: &Value) -> String {
             format!("no longer pinned: {id}"),
             format!("{id} is not pinned"),
         ),
+        PeersCommand::Why { .. } => format::why(answer),
         PeersCommand::Export(_)
         | PeersCommand::Import(_)
         | PeersCommand::List

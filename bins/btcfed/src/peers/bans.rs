@@ -122,7 +122,8 @@ fn entry(set: &PeerSet, ban: &Ban, now: Timestamp) -> Value {
     })
 }
 
-fn spelled(target: &BanTarget) -> (&'static str, String) {
+/// The kind and the text of what a ban refuses.
+pub(crate) fn spelled(target: &BanTarget) -> (&'static str, String) {
     match target {
         BanTarget::Cidr(net) => ("cidr", net.to_string()),
         BanTarget::Ip(ip) => ("ip", ip.to_string()),

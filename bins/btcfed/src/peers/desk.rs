@@ -1,5 +1,7 @@
 //! One place that answers every request about peers, in the daemon and without it.
 
+use std::collections::BTreeMap;
+
 use btcfed_core::key::PeerKey;
 use btcfed_core::store::PeerStore;
 use btcfed_core::time::Timestamp;
@@ -8,7 +10,7 @@ use serde_json::Value;
 
 use crate::admin::protocol::Request;
 use crate::exit::CliError;
-use crate::peers::{self, BanRequest, NewPeer, bans, import, labels};
+use crate::peers::{self, BanRequest, Contacts, NewPeer, bans, import, labels, why};
 use crate::view;
 
 /// What requests about peers are answered from.
@@ -20,6 +22,10 @@ pub struct Desk<'a> {
     pub own: Option<PeerKey>,
     /// Who is connected; nobody while the daemon is stopped.
     pub connections: &'a [Connection],
+    /// The configuration in force in the daemon.
+    pub config: Option<&'a BTreeMap<&'static str, String>>,
+    /// What contact with peers was like since the daemon started.
+    pub contacts: &'a Contacts,
     /// The time of the request.
     pub now: Timestamp,
 }
@@ -46,6 +52,10 @@ impl Desk<'_> {
                 Err(error) => Err(error),
             },
             "peers.unpin" => self.pin(request, false).await,
+            "peers.why" => match request.text("peer") {
+                Ok(wanted) => why::explain(self, wanted),
+                Err(error) => Err(error),
+            },
             _ => return None,
         })
     }

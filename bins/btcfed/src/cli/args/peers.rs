@@ -115,6 +115,13 @@ pub(in crate::cli) enum PeersCommand {
         /// The file, instead of `peers.file` of the configuration
         file: Option<PathBuf>,
     },
+    /// Tell why a peer is not connected: the rule, the last error, the next try, and what to do
+    ///
+    /// Example: btcfed peers why alice
+    Why {
+        /// A peer id, a public key, a name, or the unique beginning of a peer id
+        peer: String,
+    },
 }
 
 #[derive(Debug, Args)]

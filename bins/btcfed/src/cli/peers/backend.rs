@@ -14,7 +14,7 @@ use crate::cli::args::Global;
 use crate::cli::context;
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
-use crate::peers::Desk;
+use crate::peers::{Contacts, Desk};
 
 /// Answers requests about peers.
 #[derive(Debug)]
@@ -87,6 +87,8 @@ impl Files {
             store: &self.store,
             own: self.own,
             connections: &[],
+            config: None,
+            contacts: &Contacts::new(),
             now: wall_now(),
         };
         let request = Request::local(method, params);

@@ -45,6 +45,34 @@ fn address_line(item: &Value) -> String {
     )
 }
 
+/// Why a peer is connected or not, one reason after the other.
+pub(super) fn why(answer: &Value) -> String {
+    let id = answer["peer_id"].as_str().unwrap_or("?");
+    let name = answer["name"].as_str();
+    let mut lines = vec![match name {
+        Some(name) => format!("{name} ({id})"),
+        None => id.to_owned(),
+    }];
+    for reason in answer["reasons"].as_array().into_iter().flatten() {
+        let text = |field: &str| reason[field].as_str();
+        lines.push(format!(
+            "{}: {}",
+            text("rule").unwrap_or("?"),
+            text("message").unwrap_or("?")
+        ));
+        for (field, label) in [
+            ("last_error", "last error"),
+            ("next_try", "next try"),
+            ("fix", "do this"),
+        ] {
+            if let Some(value) = text(field) {
+                lines.push(format!("  {label}: {value}"));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
 fn plain(value: &Value) -> String {
     value
         .as_str()
