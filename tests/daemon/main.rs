@@ -12,6 +12,7 @@ mod common;
 mod bad_input;
 mod commands;
 mod faults;
+mod doctor;
 mod federation;
 mod last_good;
 mod insight;

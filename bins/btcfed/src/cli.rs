@@ -6,6 +6,7 @@ mod context;
 mod daemon;
 mod devnet;
 mod devnet_table;
+mod doctor;
 mod events;
 mod id;
 mod init;
@@ -13,6 +14,8 @@ mod key;
 mod metrics;
 mod output;
 mod peers;
+mod ping;
+mod probe;
 mod run;
 mod status;
 mod temp_dir;
@@ -81,6 +84,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
     match cli.command {
         Command::Config { command } => config::run(&global, &command, output),
         Command::Devnet(options) => devnet::run(&global, &options, output),
+        Command::Doctor(options) => doctor::run(&global, &options, output),
         Command::Events(options) => events::run(&global, &options, output),
         Command::Health(options) => status::health(&global, &options, output),
         Command::Id => id::run(&global, output),
@@ -88,6 +92,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Key { command } => key::run(&global, &command, output),
         Command::Metrics => metrics::run(&global, output),
         Command::Peers { command } => peers::run(&global, command, output),
+        Command::Ping(options) => ping::run(&global, &options, output),
         Command::Reload(options) => daemon::reload(&global, &options, output),
         Command::Run(options) => run::run(&global, &options, output),
         Command::Status(options) => status::status(&global, &options, output),

@@ -60,13 +60,22 @@ pub fn parse_target(text: &str) -> Result<(PeerKey, PeerAddr), CliError> {
     let (key, place) = text
         .split_once('@')
         .ok_or_else(|| bad_target("this is neither of the two forms"))?;
+    let addr = parse_place(place)?;
+    Ok((parse_identity(key)?, addr))
+}
+
+/// Reads `HOST:PORT`.
+///
+/// # Errors
+/// What is wrong with it, and what to write instead.
+pub fn parse_place(place: &str) -> Result<PeerAddr, CliError> {
     let (host, port) = place
         .rsplit_once(':')
         .ok_or_else(|| bad_target("the port is missing"))?;
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let port: u16 = if is_number { port.parse().ok() } else { None }
         .ok_or_else(|| bad_target("the port is not a number from 1 to 65535"))?;
-    Ok((parse_identity(key)?, PeerAddr::new(parse_host(host)?, port)))
+    Ok(PeerAddr::new(parse_host(host)?, port))
 }
 
 fn parse_host(host: &str) -> Result<Host, CliError> {

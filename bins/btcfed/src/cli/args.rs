@@ -96,6 +96,13 @@ pub(super) enum Command {
     ///
     /// Example: btcfed devnet --nodes 20
     Devnet(DevnetOptions),
+    /// Look for what is wrong and say what to do: one line a check. Exit 0, or 1 when something fails
+    ///
+    /// Looks at configuration, key, file modes, state directory, disk space, descriptors, lock, admin socket, listeners,
+    /// announced addresses, names, clock, peers.yaml and every known peer. Changes nothing.
+    ///
+    /// Example: btcfed doctor
+    Doctor(DoctorOptions),
     /// Show what happened lately: connections, peers, bans, reloads
     ///
     /// With --follow it goes on until Ctrl-C or until the daemon stops; with --json it prints one JSON document a line.
@@ -126,6 +133,16 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PeersCommand,
     },
+    /// Reach a peer step by step - name, TCP, Noise - and tell how long each takes and who answers
+    ///
+    /// Works without a daemon, with an identity made for the occasion. Exit 0, or 1 when a step fails.
+    ///
+    /// Examples:
+    ///   btcfed ping alice
+    ///   btcfed ping node1.example.com:9000
+    ///   btcfed ping /ip4/203.0.113.7/tcp/9000/p2p/12D3KooW... --count 4
+    #[command(verbatim_doc_comment)]
+    Ping(PingOptions),
     /// Let the daemon read conf.yaml and peers.yaml again, and show what changed
     ///
     /// The reload is a transaction: either everything takes effect or nothing does.
@@ -221,6 +238,22 @@ pub(super) struct RunOptions {
     /// How much to log, instead of `logging.level`: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorOptions {
+    /// Ask nobody outside this machine: no names, no peers
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PingOptions {
+    /// A known peer, a multiaddr, HOST:PORT, or KEY@HOST:PORT
+    pub(super) target: String,
+    /// How often
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) count: u16,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,8 @@ use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
 use crate::peers;
 
-use backend::Backend;
+pub(super) use backend::{Backend, wall_now};
+pub(super) use verify::inspect;
 
 pub(super) fn run(
     global: &Global,

@@ -6,8 +6,15 @@ use clap::Subcommand;
 pub(in crate::cli) enum ConfigCommand {
     /// Check the configuration and list everything that is wrong with it: exit 0 or 78
     ///
-    /// Example: btcfed config check --config /etc/btcfed/conf.yaml
-    Check,
+    /// With --runtime it also tries what the file asks for: binds the addresses, resolves the names, looks at files and
+    /// modes. Exit 1 when that fails.
+    ///
+    /// Example: btcfed config check --runtime
+    Check {
+        /// Try what the configuration asks for
+        #[arg(long)]
+        runtime: bool,
+    },
     /// Print a commented conf.yaml with the defaults
     ///
     /// Example: btcfed config default > conf.yaml
