@@ -164,6 +164,7 @@ const EVERYTHING: &[&[&str]] = &[
     &["doctor"],
     &["config", "check", "--runtime"],
     &["ping", "127.0.0.1:1"],
+    &["invite", "create", "--address", "/ip4/203.0.113.7/tcp/9000"],
     &["events"],
     &["metrics"],
     &["topology"],

@@ -16,6 +16,7 @@ mod doctor;
 mod federation;
 mod last_good;
 mod insight;
+mod invites;
 mod keys;
 mod lifecycle;
 mod operator;

@@ -10,6 +10,8 @@ mod doctor;
 mod events;
 mod id;
 mod init;
+mod invite;
+mod join;
 mod key;
 mod metrics;
 mod output;
@@ -89,6 +91,8 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Health(options) => status::health(&global, &options, output),
         Command::Id => id::run(&global, output),
         Command::Init(options) => init::run(&global, &options, output),
+        Command::Invite { command } => invite::run(&global, &command, output),
+        Command::Join(options) => join::run(&global, &options, output),
         Command::Key { command } => key::run(&global, &command, output),
         Command::Metrics => metrics::run(&global, output),
         Command::Peers { command } => peers::run(&global, command, output),

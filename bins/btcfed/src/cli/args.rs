@@ -6,10 +6,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod config;
+mod invite;
 mod key;
 mod peers;
 
 pub(super) use config::ConfigCommand;
+pub(super) use invite::{CreateOptions, InviteCommand, JoinOptions};
 pub(super) use key::{KeyCommand, KeySourceArgs};
 pub(super) use peers::{ExportOptions, FileFormat, ImportOptions, PeersCommand};
 
@@ -119,6 +121,18 @@ pub(super) enum Command {
     ///
     /// Example: btcfed init --dir /srv/btcfed --name alice
     Init(InitOptions),
+    /// Make and read invites: one line that brings a new member into the federation
+    Invite {
+        #[command(subcommand)]
+        command: InviteCommand,
+    },
+    /// Join a federation by an invite: from an empty machine, or with a node that exists
+    ///
+    /// Shows who invites and asks. Without a conf.yaml one is written, with the federation of the invite, and a key is
+    /// made. The contacts of the invite are added to the peers; if the daemon runs, it waits until one is connected.
+    ///
+    /// Example: btcfed join BTCFED1Q... --name carol --yes
+    Join(JoinOptions),
     /// Make, look at and take over private keys
     Key {
         #[command(subcommand)]

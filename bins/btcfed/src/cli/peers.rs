@@ -10,6 +10,7 @@ mod verify;
 use serde_json::{Value, json};
 
 use crate::cli::args::{Global, PeersCommand};
+use crate::cli::invite::{self, Invite};
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
 use crate::peers;
@@ -26,6 +27,9 @@ pub(super) fn run(
         PeersCommand::Export(options) => return transfer::export(global, options, output),
         PeersCommand::Import(options) => return transfer::import(global, options, output),
         PeersCommand::Verify { file } => return verify::run(global, file.as_deref(), output),
+        PeersCommand::Add { target, name, pin } if Invite::looks_like_one(target) => {
+            return invite::add(global, target, name.as_deref(), *pin, output);
+        }
         // A wrong argument is told before the daemon is asked.
         PeersCommand::Add { target, .. } | PeersCommand::Replace { new: target, .. } => {
             peers::parse_target(target)?;

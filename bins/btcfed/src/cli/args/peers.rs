@@ -14,9 +14,10 @@ pub(in crate::cli) enum PeersCommand {
     /// Examples:
     ///   btcfed peers add /ip4/203.0.113.7/tcp/9000/p2p/12D3KooW...
     ///   btcfed peers add CAESI...@node1.example.com:9000 --name alice --pin
+    ///   btcfed peers add BTCFED1Q...
     #[command(verbatim_doc_comment)]
     Add {
-        /// MULTIADDR/p2p/ID, or KEY@HOST:PORT with a public key or a peer id
+        /// MULTIADDR/p2p/ID, KEY@HOST:PORT with a public key or a peer id, or an invite
         target: String,
         /// A label for people
         #[arg(long)]
