@@ -20,6 +20,7 @@ mod invites;
 mod keys;
 mod lifecycle;
 mod operator;
+mod packaging;
 mod peers;
 mod reload;
 mod socket;

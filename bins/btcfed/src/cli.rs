@@ -1,6 +1,7 @@
 //! The command line: reads arguments, runs one command, prints its answer.
 
 mod args;
+mod completion;
 mod config;
 mod context;
 mod daemon;
@@ -15,6 +16,7 @@ mod join;
 mod key;
 mod metrics;
 mod output;
+mod packaging;
 mod peers;
 mod ping;
 mod probe;
@@ -84,10 +86,13 @@ fn usage(error: &clap::Error) -> Exit {
 fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
     let global = cli.global;
     match cli.command {
+        Command::CompletePeers => completion::peers(&global, output),
+        Command::Completion { shell } => completion::run(shell, output),
         Command::Config { command } => config::run(&global, &command, output),
         Command::Devnet(options) => devnet::run(&global, &options, output),
         Command::Doctor(options) => doctor::run(&global, &options, output),
         Command::Events(options) => events::run(&global, &options, output),
+        Command::Gen { command } => packaging::run(&command, output),
         Command::Health(options) => status::health(&global, &options, output),
         Command::Id => id::run(&global, output),
         Command::Init(options) => init::run(&global, &options, output),

@@ -8,11 +8,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod config;
 mod invite;
 mod key;
+mod packaging;
 mod peers;
 
 pub(super) use config::ConfigCommand;
 pub(super) use invite::{CreateOptions, InviteCommand, JoinOptions};
 pub(super) use key::{KeyCommand, KeySourceArgs};
+pub(super) use packaging::GenCommand;
 pub(super) use peers::{ExportOptions, FileFormat, ImportOptions, PeersCommand};
 
 const EXIT_CODES: &str = "\
@@ -98,6 +100,20 @@ pub(super) enum Command {
     ///
     /// Example: btcfed devnet --nodes 20
     Devnet(DevnetOptions),
+    /// Print what a shell completes commands, options and peer names with
+    ///
+    /// Examples:
+    ///   source <(btcfed completion bash)
+    ///   btcfed completion zsh > ~/.zfunc/_btcfed
+    ///   btcfed completion fish > ~/.config/fish/completions/btcfed.fish
+    #[command(verbatim_doc_comment)]
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the names of the known peers, one a line: for completions
+    #[command(hide = true)]
+    CompletePeers,
     /// Look for what is wrong and say what to do: one line a check. Exit 0, or 1 when something fails
     ///
     /// Looks at configuration, key, file modes, state directory, disk space, descriptors, lock, admin socket, listeners,
@@ -111,11 +127,18 @@ pub(super) enum Command {
     ///
     /// Example: btcfed events --follow --json | jq 'select(.event == "banned")'
     Events(EventsOptions),
+    /// Print or write what a package needs: man pages, the systemd unit, a configuration
+    Gen {
+        #[command(subcommand)]
+        command: GenCommand,
+    },
     /// Tell whether the daemon is healthy: exit 0 or 1, for container probes
     ///
     /// Example: btcfed health --ready --min-peers 3
     Health(HealthOptions),
     /// Show this node's identity (never its secret)
+    ///
+    /// Example: btcfed id --json
     Id,
     /// Write a commented conf.yaml and generate the node's key
     ///
@@ -178,6 +201,8 @@ pub(super) enum Command {
     #[command(verbatim_doc_comment)]
     Status(StatusOptions),
     /// Stop the daemon gracefully
+    ///
+    /// Example: btcfed stop --timeout 10s
     Stop,
     /// Draw this node, whom it is connected to and whom it knows
     ///
@@ -334,6 +359,25 @@ mod tests {
         for sub in command.get_subcommands() {
             assert!(sub.get_about().is_some(), "{}", sub.get_name());
         }
+    }
+
+    #[test]
+    fn every_command_teaches_with_an_example() {
+        fn look(command: &clap::Command, path: &str, lacking: &mut Vec<String>) {
+            let mut leaf = true;
+            for sub in command.get_subcommands() {
+                leaf = false;
+                look(sub, &format!("{path} {}", sub.get_name()), lacking);
+            }
+            let help = command.get_long_about().map(ToString::to_string);
+            let teaches = help.unwrap_or_default().contains(path);
+            if leaf && !teaches && !command.is_hide_set() {
+                lacking.push(path.to_owned());
+            }
+        }
+        let mut lacking = Vec::new();
+        look(&Cli::command(), "btcfed", &mut lacking);
+        assert_eq!(lacking, [] as [String; 0]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::exit::{CliError, Exit};
 use crate::lock::NodeLock;
 use crate::logging::Logging;
 use crate::signals::Signals;
+use crate::systemd;
 use crate::view::{self, with_schema};
 use crate::wire::{BuildError, Node};
 
@@ -102,6 +103,7 @@ async fn serve(
     let handle = node.handle();
     let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
     let signal_task = tokio::spawn(signals.serve(handle.clone()));
+    let supervisor = tokio::spawn(systemd::serve(handle.clone()));
     let announce = tokio::spawn(announce_ready(handle, *output, started));
 
     let ended = tokio::select! {
@@ -110,6 +112,7 @@ async fn serve(
         _ = signal_task => None,
     };
     announce.abort();
+    supervisor.abort();
     admin_task.abort();
     // Aborting drops the socket, which removes its file; wait so that it is gone before the lock is.
     drop(admin_task.await);

@@ -36,6 +36,8 @@ pub(in crate::cli) enum PeersCommand {
     #[command(verbatim_doc_comment)]
     Ban(BanOptions),
     /// List who is refused, why and until when
+    ///
+    /// Example: btcfed peers bans
     Bans,
     /// Write the known peers to a file or to standard output
     ///
