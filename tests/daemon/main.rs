@@ -24,3 +24,4 @@ mod packaging;
 mod peers;
 mod reload;
 mod socket;
+mod surface;
