@@ -113,10 +113,14 @@ fn told(command: &str, findings: &[Finding], output: &Output) -> Exit {
     let fields = json!({ "ok": !failed, "checks": checks });
     output.result(&with_schema(command, fields), |_| {
         let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        let verdict = if failed {
-            "something is wrong"
-        } else {
-            "all is well"
+        let warnings = findings
+            .iter()
+            .filter(|finding| finding.is_warning())
+            .count();
+        let verdict = match (failed, warnings) {
+            (true, _) => "something is wrong".to_owned(),
+            (false, 0) => "all is well".to_owned(),
+            (false, count) => format!("nothing fails; warnings: {count}"),
         };
         format!("{}\n{verdict}", lines.join("\n"))
     });

@@ -156,7 +156,7 @@ fn create(global: &Global, options: &CreateOptions, output: &Output) -> Result<E
     let until = time_text(invite.expires);
     let count = invite.contacts.len();
     output.talk(&format!(
-        "{count} contacts, good until {until}; the new member runs: btcfed join INVITE"
+        "contacts: {count}; good until {until}; the new member runs: btcfed join INVITE"
     ));
     Ok(Exit::Ok)
 }

@@ -156,7 +156,7 @@ fn text(document: &Value, had_config: bool) -> String {
     let contacts = document["contacts"].as_array().map_or(0, Vec::len);
     lines.push(match document["connected"].as_u64() {
         None => format!(
-            "{contacts} contacts are known; next: btcfed run --config {}",
+            "contacts known: {contacts}; next: btcfed run --config {}",
             field("config")
         ),
         Some(0) => format!("none of {contacts} contacts could be reached yet; next: btcfed doctor"),

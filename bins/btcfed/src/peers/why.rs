@@ -75,8 +75,23 @@ pub(super) fn explain(desk: &Desk<'_>, wanted: &str) -> Result<Value, CliError> 
     Ok(answer(record.key, name, connection.is_some(), reasons))
 }
 
-fn answer(key: PeerKey, name: Option<&str>, connected: bool, reasons: Vec<Value>) -> Value {
+fn answer(key: PeerKey, name: Option<&str>, connected: bool, mut reasons: Vec<Value>) -> Value {
     let id = key.peer_id().to_string();
+    let who = name.map_or_else(
+        || id.clone(),
+        |name| {
+            if name.contains(char::is_whitespace) {
+                format!("{name:?}")
+            } else {
+                name.to_owned()
+            }
+        },
+    );
+    for reason in &mut reasons {
+        if let Some(fix) = reason["fix"].as_str() {
+            reason["fix"] = json!(fix.replace("PEER", &who));
+        }
+    }
     view::with_schema(
         "peers-why",
         json!({ "peer_id": id, "name": name, "connected": connected, "reasons": reasons }),

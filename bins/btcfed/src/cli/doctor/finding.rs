@@ -55,6 +55,10 @@ impl Finding {
         self.verdict == "fail"
     }
 
+    pub(super) fn is_warning(&self) -> bool {
+        self.verdict == "warn"
+    }
+
     pub(super) fn to_json(&self) -> Value {
         let fix = (!self.fix.is_empty()).then_some(&self.fix);
         json!({ "check": self.check, "verdict": self.verdict, "finding": self.text, "fix": fix })
