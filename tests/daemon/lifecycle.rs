@@ -211,5 +211,11 @@ fn no_output_log_or_file_but_the_key_file_holds_the_secret() {
         ("decimal", &decimal),
     ] {
         assert!(!said.contains(spelling), "the secret leaks as {name}");
+        // Whoever changes its case gives most of it away.
+        let lower = spelling.to_lowercase();
+        assert!(
+            !said.to_lowercase().contains(&lower),
+            "the secret leaks as {name}, in another case"
+        );
     }
 }

@@ -11,13 +11,13 @@ mod common;
 
 mod bad_input;
 mod commands;
-mod faults;
 mod doctor;
+mod faults;
 mod federation;
-mod last_good;
 mod insight;
 mod invites;
 mod keys;
+mod last_good;
 mod lifecycle;
 mod operator;
 mod packaging;

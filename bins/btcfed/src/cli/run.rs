@@ -89,8 +89,7 @@ async fn serve(
     };
     kept.warn_if_blank();
     let admin = full.config.admin.clone();
-    let identity = secret.public();
-    let live: Arc<dyn ConfigSource> = Arc::new(LiveConfig { source, identity });
+    let live = LiveConfig::shared(source, secret.public());
     let node = Node::builder(full.config, secret)
         .config_source(Arc::clone(&live))
         .component(Arc::new(logging))
@@ -103,7 +102,7 @@ async fn serve(
     let handle = node.handle();
     let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
     let signal_task = tokio::spawn(signals.serve(handle.clone()));
-    let supervisor = tokio::spawn(systemd::serve(handle.clone()));
+    tokio::spawn(systemd::serve(handle.clone()));
     let announce = tokio::spawn(announce_ready(handle, *output, started));
 
     let ended = tokio::select! {
@@ -112,7 +111,6 @@ async fn serve(
         _ = signal_task => None,
     };
     announce.abort();
-    supervisor.abort();
     admin_task.abort();
     // Aborting drops the socket, which removes its file; wait so that it is gone before the lock is.
     drop(admin_task.await);
@@ -135,6 +133,12 @@ async fn serve(
 struct LiveConfig {
     source: btcfed_config::FileSource,
     identity: PeerKey,
+}
+
+impl LiveConfig {
+    fn shared(source: btcfed_config::FileSource, identity: PeerKey) -> Arc<dyn ConfigSource> {
+        Arc::new(Self { source, identity })
+    }
 }
 
 impl ConfigSource for LiveConfig {

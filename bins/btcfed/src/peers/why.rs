@@ -180,6 +180,15 @@ fn against(desk: &Desk<'_>, record: &PeerRecord) -> Vec<Value> {
             "btcfed peers add KEY@HOST:PORT",
         ));
     }
+    let mode = desk.config.and_then(|config| config.get("peers.mode"));
+    if mode.is_some_and(|mode| mode == "allowlist") && !record.is_reserved() {
+        let message = "peers.mode is allowlist, and nobody has admitted it";
+        reasons.push(reason(
+            "not admitted",
+            message,
+            "btcfed peers pin PEER, or peers add it",
+        ));
+    }
     reasons.extend(backing_off(desk, record));
     reasons.extend(enough(desk, record));
     reasons.extend(full(desk, record));

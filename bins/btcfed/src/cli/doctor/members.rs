@@ -34,7 +34,13 @@ pub(super) fn file(loaded: &Loaded) -> Vec<Finding> {
     };
     let found = match inspect(&bytes) {
         Ok(found) => found,
-        Err(error) => return vec![Finding::warn("file", error.to_string(), "try again")],
+        Err(error) => {
+            return vec![Finding::fail(
+                "file",
+                format!("{shown}: {}", error.message),
+                "name the right file in peers.file",
+            )];
+        }
     };
     let mut findings: Vec<Finding> = found
         .skipped

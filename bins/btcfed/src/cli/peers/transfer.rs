@@ -8,7 +8,7 @@ use btcfed_core::store::SkippedEntry;
 use serde_json::{Value, json};
 
 use super::backend::Backend;
-use super::verify::inspect;
+use super::verify::{inspect, refuse_secret};
 use super::{csv, field};
 use crate::cli::args::{ExportOptions, FileFormat, Global, ImportOptions};
 use crate::cli::output::Output;
@@ -256,6 +256,7 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 fn parse(bytes: &[u8], format: FileFormat) -> Result<Parsed, CliError> {
+    refuse_secret(bytes)?;
     if format == FileFormat::Yaml {
         let found = inspect(bytes)?;
         let entries = found.set.iter().map(|record| Entry::of(record)).collect();

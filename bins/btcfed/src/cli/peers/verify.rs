@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use btcfed_core::identity::SecretKey;
 use btcfed_core::set::PeerSet;
 use btcfed_core::store::SkippedEntry;
 use serde_json::{Value, json};
@@ -15,6 +16,9 @@ use crate::cli::temp_dir::TempDir;
 use crate::exit::{CliError, Exit};
 use crate::view::with_schema;
 use crate::wire;
+
+/// A private key as raw bytes.
+const RAW_KEY_BYTES: usize = 32;
 
 /// What a peers file holds.
 #[derive(Debug)]
@@ -29,8 +33,38 @@ pub(in crate::cli) struct Inspection {
     pub(in crate::cli) checksum: &'static str,
 }
 
+/// Refuses a file with a private key in it: whatever is wrong with its lines would be told with the line itself.
+pub(in crate::cli) fn refuse_secret(bytes: &[u8]) -> Result<(), CliError> {
+    let refuse = |line: Option<usize>| {
+        let message = "this holds a private key, not a list of peers; nothing of it is shown";
+        let mut error = CliError::new(Exit::Data, "config", message);
+        error.line = line;
+        Err(error.hint("name the right file; if the key stands in a list of peers, make a new one"))
+    };
+    let text = String::from_utf8_lossy(bytes);
+    let is_key = |word: &str| word.parse::<SecretKey>().is_ok();
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    let is_raw = bytes.len() == RAW_KEY_BYTES && !bytes.iter().all(is_plain);
+    if is_raw || is_key(text.trim()) {
+        return refuse(None);
+    }
+    for (at, line) in text.lines().enumerate() {
+        let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || "+/=".contains(c)));
+        // Shorter words may be public keys in their raw form.
+        let mut long = words.filter(|word| word.len() > RAW_KEY_BYTES * 2);
+        if long.any(is_key) {
+            return refuse(Some(at + 1));
+        }
+    }
+    Ok(())
+}
+
 /// Reads a peers file from memory, as the daemon would.
+///
+/// # Errors
+/// It holds a private key, or there is no room for a copy.
 pub(in crate::cli) fn inspect(bytes: &[u8]) -> Result<Inspection, CliError> {
+    refuse_secret(bytes)?;
     let dir = TempDir::create("peers", false)?;
     let copy = dir.path().join("peers.yaml");
     std::fs::write(&copy, bytes).map_err(|error| {
@@ -180,6 +214,22 @@ mod tests {
         assert_eq!(checksum(good.as_bytes()), "matches");
         assert_eq!(checksum(good.replace("[]", "[ ]").as_bytes()), "differs");
         assert_eq!(checksum(body), "absent");
+    }
+
+    #[test]
+    fn a_file_with_a_private_key_is_refused_without_a_word_of_it() {
+        let secret = SecretKey::from_seed([7; 32]);
+        let base64 = secret.to_base64();
+        for text in [
+            format!("{}\n", base64.as_str()),
+            format!("peers:\n  - public_key: \"{}\"\n", base64.as_str()),
+            format!("name,public_key\nalice,{}\n", base64.as_str()),
+        ] {
+            let error = inspect(text.as_bytes()).unwrap_err();
+            assert!(error.exit == Exit::Data && !error.to_string().contains(&base64[8..40]));
+        }
+        assert!(refuse_secret(secret.seed()).is_err(), "raw bytes");
+        assert!(refuse_secret(secret.public().to_string().as_bytes()).is_ok());
     }
 
     #[test]
