@@ -30,9 +30,11 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Where a dependency lives. Benchmarks are exempt: they run rivals. `deny.toml` says the same to cargo-deny.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 15] = [
+    ("bech32", &[BINARY]),
     ("clap", &[BINARY]),
     ("clap_complete", &[BINARY]),
+    ("clap_mangen", &[BINARY]),
     ("comfy-table", &[BINARY]),
     ("crc32fast", &[STORE]),
     ("fd-lock", &[BINARY, STORE]),

@@ -129,6 +129,50 @@ fn the_admin_socket_has_the_configured_mode() {
     assert_eq!(mode & 0o777, 0o660);
 }
 
+/// Every command that answers something.
+const EVERYTHING: &[&[&str]] = &[
+    &["status"],
+    &["id"],
+    &["config", "dump", "--origin"],
+    &["config", "check"],
+    &["peers", "list"],
+    &["peers", "pin", "other"],
+    &["peers", "unpin", "other"],
+    &["peers", "rename", "other", "another"],
+    &["peers", "ban", "another"],
+    &["peers", "bans"],
+    &["peers", "unban", "another"],
+    &["peers", "show", "another"],
+    &["peers", "export"],
+    &["peers", "export", "--format", "csv"],
+    &["peers", "import", "node.key"],
+    &["peers", "import", "node.key", "--format", "csv"],
+    &["peers", "import", "node.key", "--format", "json"],
+    &["peers", "verify"],
+    &["peers", "verify", "node.key"],
+    &["peers", "verify", "conf.yaml"],
+    &["key", "show-public"],
+    &["key", "show-public", "node.key"],
+    &["key", "show-public", "conf.yaml"],
+    &["key", "import", "node.key"],
+    &["key", "import", "node.key", "-o", "copy.key"],
+    &["config", "explain", "node"],
+    &["config", "diff"],
+    &["config", "diff", "--defaults"],
+    &["config", "schema"],
+    &["peers", "why", "another"],
+    &["doctor"],
+    &["config", "check", "--runtime"],
+    &["ping", "127.0.0.1:1"],
+    &["invite", "create", "--address", "/ip4/203.0.113.7/tcp/9000"],
+    &["events"],
+    &["metrics"],
+    &["topology"],
+    &["topology", "--format", "dot"],
+    &["reload", "--dry-run"],
+    &["reload"],
+];
+
 #[test]
 fn no_output_log_or_file_but_the_key_file_holds_the_secret() {
     let dir = tempfile::tempdir().unwrap();
@@ -141,15 +185,9 @@ fn no_output_log_or_file_but_the_key_file_holds_the_secret() {
         .unwrap();
     let other = btcfed_core::testing::test_key(1).peer_id();
     let mut said = String::new();
-    for args in [
-        &["status"][..],
-        &["id"],
-        &["config", "dump", "--origin"],
-        &["config", "check"],
-        &["peers", "list"],
-        &["peers", "add", &format!("{other}@127.0.0.1:1")],
-        &["reload"],
-    ] {
+    let target = format!("{other}@127.0.0.1:1");
+    let add = ["peers", "add", &target, "--name", "other"];
+    for args in [&add[..]].into_iter().chain(EVERYTHING.iter().copied()) {
         for format in [&[][..], &["--json"]] {
             let output = command(dir.path(), &[args, format, &["-v"]].concat())
                 .output()
@@ -173,6 +211,12 @@ fn no_output_log_or_file_but_the_key_file_holds_the_secret() {
         ("decimal", &decimal),
     ] {
         assert!(!said.contains(spelling), "the secret leaks as {name}");
+        // Whoever changes its case gives most of it away.
+        let lower = spelling.to_lowercase();
+        assert!(
+            !said.to_lowercase().contains(&lower),
+            "the secret leaks as {name}, in another case"
+        );
     }
 }
 

@@ -11,9 +11,17 @@ mod common;
 
 mod bad_input;
 mod commands;
+mod doctor;
 mod faults;
 mod federation;
+mod insight;
+mod invites;
+mod keys;
 mod last_good;
 mod lifecycle;
+mod operator;
+mod packaging;
+mod peers;
 mod reload;
 mod socket;
+mod surface;

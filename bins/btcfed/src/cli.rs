@@ -1,17 +1,29 @@
 //! The command line: reads arguments, runs one command, prints its answer.
 
 mod args;
+mod completion;
 mod config;
 mod context;
 mod daemon;
 mod devnet;
 mod devnet_table;
+mod doctor;
+mod events;
 mod id;
 mod init;
+mod invite;
+mod join;
+mod key;
+mod metrics;
 mod output;
+mod packaging;
 mod peers;
+mod ping;
+mod probe;
 mod run;
 mod status;
+mod temp_dir;
+mod topology;
 mod wait;
 
 use clap::Parser;
@@ -74,16 +86,27 @@ fn usage(error: &clap::Error) -> Exit {
 fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
     let global = cli.global;
     match cli.command {
+        Command::CompletePeers => completion::peers(&global, output),
+        Command::Completion { shell } => completion::run(shell, output),
         Command::Config { command } => config::run(&global, &command, output),
         Command::Devnet(options) => devnet::run(&global, &options, output),
+        Command::Doctor(options) => doctor::run(&global, &options, output),
+        Command::Events(options) => events::run(&global, &options, output),
+        Command::Gen { command } => packaging::run(&command, output),
         Command::Health(options) => status::health(&global, &options, output),
         Command::Id => id::run(&global, output),
         Command::Init(options) => init::run(&global, &options, output),
+        Command::Invite { command } => invite::run(&global, &command, output),
+        Command::Join(options) => join::run(&global, &options, output),
+        Command::Key { command } => key::run(&global, &command, output),
+        Command::Metrics => metrics::run(&global, output),
         Command::Peers { command } => peers::run(&global, command, output),
-        Command::Reload => daemon::reload(&global, output),
+        Command::Ping(options) => ping::run(&global, &options, output),
+        Command::Reload(options) => daemon::reload(&global, &options, output),
         Command::Run(options) => run::run(&global, &options, output),
-        Command::Status => status::status(&global, output),
+        Command::Status(options) => status::status(&global, &options, output),
         Command::Stop => daemon::stop(&global, output),
+        Command::Topology(options) => topology::run(&global, &options, output),
         Command::Wait(options) => wait::run(&global, &options, output),
     }
 }

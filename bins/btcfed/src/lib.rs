@@ -35,6 +35,7 @@ pub mod lock;
 pub mod logging;
 pub mod peers;
 pub mod signals;
+pub mod systemd;
 pub mod view;
 pub mod wire;
 

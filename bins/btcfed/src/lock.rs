@@ -60,6 +60,19 @@ impl NodeLock {
         })
     }
 
+    /// Who runs a node in `state_dir`: the outer `None` when nobody does, the inner one when it does not tell. Makes no file
+    /// and never waits.
+    #[must_use]
+    pub fn holder(state_dir: &Path) -> Option<Option<Holder>> {
+        let path = state_dir.join(NODE_LOCK);
+        if !path.is_file() {
+            return None;
+        }
+        let mut lock = RwLock::new(File::open(&path).ok()?);
+        let is_free = lock.try_write().is_ok();
+        (!is_free).then(|| Holder::read(&path))
+    }
+
     /// Takes the lock, or says who has it. Never waits. The file then tells this process and its admin socket.
     ///
     /// # Errors

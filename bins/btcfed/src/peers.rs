@@ -1,5 +1,18 @@
 //! What people do to peers: find, add, remove. The same code serves the daemon and offline commands.
 
+mod bans;
+mod desk;
+mod entry;
+mod import;
+mod labels;
+mod why;
+
+pub use bans::BanRequest;
+pub(crate) use bans::spelled;
+pub use desk::Desk;
+pub use entry::Entry;
+pub use why::{Contact, Contacts};
+
 use std::sync::Arc;
 
 use btcfed_core::addr::{AddrWithId, DnsName, Host, PeerAddr};
@@ -47,13 +60,22 @@ pub fn parse_target(text: &str) -> Result<(PeerKey, PeerAddr), CliError> {
     let (key, place) = text
         .split_once('@')
         .ok_or_else(|| bad_target("this is neither of the two forms"))?;
+    let addr = parse_place(place)?;
+    Ok((parse_identity(key)?, addr))
+}
+
+/// Reads `HOST:PORT`.
+///
+/// # Errors
+/// What is wrong with it, and what to write instead.
+pub fn parse_place(place: &str) -> Result<PeerAddr, CliError> {
     let (host, port) = place
         .rsplit_once(':')
         .ok_or_else(|| bad_target("the port is missing"))?;
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let port: u16 = if is_number { port.parse().ok() } else { None }
         .ok_or_else(|| bad_target("the port is not a number from 1 to 65535"))?;
-    Ok((parse_identity(key)?, PeerAddr::new(parse_host(host)?, port)))
+    Ok(PeerAddr::new(parse_host(host)?, port))
 }
 
 fn parse_host(host: &str) -> Result<Host, CliError> {
@@ -85,7 +107,7 @@ fn bad_target(reason: impl std::fmt::Display) -> CliError {
 }
 
 /// Reads a public key or a peer id.
-fn parse_identity(text: &str) -> Result<PeerKey, CliError> {
+pub(crate) fn parse_identity(text: &str) -> Result<PeerKey, CliError> {
     text.parse::<PeerId>()
         .map(PeerId::key)
         .or_else(|_| text.parse::<PeerKey>())
@@ -147,7 +169,7 @@ fn unknown(wanted: &str) -> CliError {
 }
 
 /// Enough of a text to recognise it; people paste anything.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }
 

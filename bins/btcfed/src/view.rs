@@ -208,6 +208,22 @@ fn ban_view(ban: &Ban) -> Value {
     })
 }
 
+/// What a reload would change, as `btcfed.reload/1` tells it.
+#[must_use]
+pub fn config_diff(revision: u64, changes: &[btcfed_core::config::KeyChange]) -> Value {
+    let keys = |restart: bool| -> Vec<Value> {
+        changes
+            .iter()
+            .filter(|change| change.needs_restart == restart)
+            .map(|c| json!({ "key": c.key, "old": c.old, "new": c.new }))
+            .collect()
+    };
+    with_schema(
+        "reload",
+        json!({ "dry_run": true, "revision": revision, "applied": keys(false), "needs_restart": keys(true) }),
+    )
+}
+
 /// `btcfed.reload/1`.
 #[must_use]
 pub fn reload(report: &ReloadReport) -> Value {

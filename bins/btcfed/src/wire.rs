@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use btcfed_core::config::{ConfigError, ConfigSource, NodeConfig};
 use btcfed_core::exchange::Exchange;
 use btcfed_core::identity::{SecretKey, StrictVerifier};
-use btcfed_core::network::NetworkError;
+use btcfed_core::network::{Network, NetworkError, NetworkEvent};
 use btcfed_core::reconfigure::Reconfigure;
 use btcfed_core::store::{PeerStore, StoreError};
 use btcfed_core::time::Clock;
@@ -17,6 +17,7 @@ use btcfed_node_orchestrator::{
     Node as Orchestrator, NodeError, NodeHandle, NodeParts, TokioClock,
 };
 use btcfed_peer_store::{FilePeerStore, StoreOptions};
+use tokio::sync::mpsc::Receiver;
 
 use crate::view::VERSION;
 
@@ -239,6 +240,24 @@ pub fn open_store_once(path: &Path, lock_timeout: Duration) -> Result<FilePeerSt
             .with_lock_timeout(lock_timeout)
             .with_watch(false),
     )
+}
+
+/// Opens the network for one command: it listens nowhere and has an identity nobody knows.
+///
+/// # Errors
+/// The transport cannot be built, or there is no randomness.
+pub async fn open_network_once(
+    timeout: Duration,
+) -> Result<(Arc<dyn Network>, Receiver<NetworkEvent>), BuildError> {
+    let mut config = NodeConfig::default();
+    config.network.addresses = Vec::new();
+    config.peers.connection_timeout = timeout;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| BuildError::Randomness(error.to_string()))?;
+    let options = SpawnOptions::new(SecretKey::from_seed(seed), &config)
+        .agent(&format!("btcfed/{VERSION} ping"));
+    let (network, events, _task) = btcfed_network::spawn(options).await?;
+    Ok((Arc::new(network), events.into_inner()))
 }
 
 fn random_seed() -> Result<u64, BuildError> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use btcfed_core::config::{BitcoinNetwork, LogFormat, LogLevel, PeersMode};
 
-use crate::rule::Rule;
+use crate::rule::{Kind, Rule};
 
 /// When a changed value takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +50,12 @@ impl Key {
     #[must_use]
     pub fn range(&self) -> String {
         self.rule.range()
+    }
+
+    /// The kind of value, for programs.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.rule.kind()
     }
 
     /// The section and the last part of the name; the section of a key at the top is empty.

@@ -81,6 +81,7 @@ pub use error::{KeyError, WriteError};
 pub use key_file::{LoadedKey, load_key, load_or_generate_key};
 pub use keys::{Effect, Key, key, keys};
 pub use last_good::{LAST_GOOD_FILE, is_blank, keep_last_good, last_good_path};
+pub use rule::Kind;
 pub use search::{CONFIG_FILE, KEY_FILE, Location, is_there};
 pub use source::{FileSource, KeySource, LoadedConfig};
 pub use template::{default_text, reference, text_with, write_new_config};

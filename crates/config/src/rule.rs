@@ -52,7 +52,68 @@ pub(crate) enum Rule {
     Version,
 }
 
+/// What kind of value stands behind a key, for programs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A whole number in this range.
+    Count {
+        /// The least.
+        min: u16,
+        /// The most.
+        max: u16,
+    },
+    /// A duration such as `30s`.
+    Duration,
+    /// `true` or `false`.
+    Flag,
+    /// A number in this range.
+    Fraction {
+        /// The least.
+        min: f64,
+        /// The most.
+        max: f64,
+    },
+    /// A list of at most so many addresses.
+    List {
+        /// The most entries.
+        max: usize,
+    },
+    /// A text of at most so many bytes, where there is a bound.
+    Text {
+        /// The most bytes.
+        max: Option<usize>,
+    },
+    /// The number of the file's form.
+    Version,
+}
+
 impl Rule {
+    /// The kind of value, for programs.
+    pub(crate) const fn kind(&self) -> Kind {
+        match *self {
+            Self::Announce(_) => Kind::List {
+                max: crate::value::MAX_ANNOUNCE,
+            },
+            Self::Bootstrap(_) => Kind::List {
+                max: crate::value::MAX_BOOTSTRAP,
+            },
+            Self::Choice(words, _) => Kind::Choice(words),
+            Self::Count { min, max, .. } => Kind::Count { min, max },
+            Self::Duration { .. } => Kind::Duration,
+            Self::Flag(_) => Kind::Flag,
+            Self::Fraction { min, max, .. } => Kind::Fraction { min, max },
+            Self::Listen(_) => Kind::List {
+                max: crate::value::MAX_LISTEN,
+            },
+            Self::Mode(_) | Self::Path(_) | Self::Secret => Kind::Text { max: None },
+            Self::Text(max, _) => Kind::Text { max: Some(max) },
+            Self::Version => Kind::Version,
+        }
+    }
+
     /// What may be written, for people.
     pub(crate) fn range(&self) -> String {
         match self {

@@ -35,6 +35,37 @@ impl Client {
         })
     }
 
+    /// Asks for something that is followed by events, and hands each to `each` until it answers false. Waits for events
+    /// as long as it takes.
+    ///
+    /// # Errors
+    /// The daemon's own error, or that it is gone.
+    pub fn follow(
+        &mut self,
+        method: &str,
+        params: Value,
+        mut each: impl FnMut(&Value) -> bool,
+    ) -> Result<Value, CliError> {
+        let first = self.call(method, params)?;
+        for event in first["events"].as_array().into_iter().flatten() {
+            if !each(event) {
+                return Ok(first);
+            }
+        }
+        let failed = |error: io::Error| lost(&self.path, &error);
+        self.stream
+            .get_ref()
+            .set_read_timeout(None)
+            .map_err(failed)?;
+        loop {
+            let line = self.line()?;
+            let event: Value = serde_json::from_slice(&line).unwrap_or_default();
+            if !each(&event["params"]) {
+                return Ok(first);
+            }
+        }
+    }
+
     /// Asks for one thing and waits for the answer.
     ///
     /// # Errors
@@ -53,6 +84,11 @@ impl Client {
             .get_mut()
             .write_all(line.as_bytes())
             .map_err(failed)?;
+        parse_answer(&self.line()?)
+    }
+
+    fn line(&mut self) -> Result<Vec<u8>, CliError> {
+        let failed = |error: io::Error| lost(&self.path, &error);
         let mut answer = Vec::new();
         let limit = u64::try_from(MAX_ANSWER_BYTES).unwrap_or(u64::MAX);
         (&mut self.stream)
@@ -65,7 +101,7 @@ impl Client {
                 &io::Error::from(io::ErrorKind::UnexpectedEof),
             ));
         }
-        parse_answer(&answer)
+        Ok(answer)
     }
 }
 

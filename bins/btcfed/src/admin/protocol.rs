@@ -61,6 +61,16 @@ impl Request {
         })
     }
 
+    /// A request of this process to itself: a command that works on the files because no daemon runs.
+    #[must_use]
+    pub fn local(method: &str, params: Value) -> Self {
+        Self {
+            id: Value::Null,
+            method: method.to_owned(),
+            params,
+        }
+    }
+
     /// The line to send, without its end.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -83,12 +93,36 @@ impl Request {
                 )
             })
     }
+
+    /// A text parameter that may be missing.
+    #[must_use]
+    pub fn optional_text(&self, name: &str) -> Option<&str> {
+        self.params.get(name).and_then(Value::as_str)
+    }
+
+    /// A parameter that is true or, when missing, false.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.params.get(name).and_then(Value::as_bool) == Some(true)
+    }
+
+    /// A whole number that may be missing.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.params.get(name).and_then(Value::as_u64)
+    }
 }
 
 /// The answer to a request that succeeded.
 #[must_use]
 pub fn success(id: &Value, result: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "result": result })
+}
+
+/// A line that nobody asked for one by one: an event.
+#[must_use]
+pub fn notification(method: &str, params: &Value) -> Value {
+    json!({ "jsonrpc": "2.0", "method": method, "params": params })
 }
 
 /// The answer to a request that failed.

@@ -7,23 +7,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use btcfed_core::config::ConfigSource;
 use btcfed_core::time::Clock;
-use btcfed_node_orchestrator::{NodeHandle, ReloadError, Stopped};
-use serde_json::{Value, json};
+use btcfed_node_orchestrator::NodeHandle;
+use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::admin::protocol::{self, MAX_REQUEST_BYTES, Request};
+use crate::admin::journal::{Events, Journal};
+use crate::admin::protocol::{self, MAX_REQUEST_BYTES};
+use crate::admin::service::{Reply, Service};
 use crate::exit::{CliError, Exit};
-use crate::peers::{self, NewPeer};
-use crate::view;
 
 /// Most admin connections served at once; further ones wait in the socket's backlog.
 pub const MAX_CONNECTIONS: usize = 128;
 
 /// How long a connection may be silent before it is closed: commands speak at once, and a place is worth something.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a caller may leave an answer unread before the connection is closed.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long to wait after the operating system refused to accept, for example for want of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -33,6 +37,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
+    config: Option<Arc<dyn ConfigSource>>,
 }
 
 impl AdminSocket {
@@ -77,21 +82,38 @@ impl AdminSocket {
         Ok(Self {
             listener,
             path: path.to_owned(),
+            config: None,
         })
+    }
+
+    /// Where a reload would find the next configuration, so that people can ask what it would change.
+    #[must_use]
+    pub fn with_config(mut self, source: Arc<dyn ConfigSource>) -> Self {
+        self.config = Some(source);
+        self
     }
 
     /// Serves until the future is dropped.
     pub async fn serve(self, node: NodeHandle, clock: Arc<dyn Clock>) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let journal = Arc::new(Journal::new(Arc::clone(node.store()), Arc::clone(&clock)));
+        let feeding = Arc::clone(&journal).feed(node.subscribe());
+        let service = Arc::new(Service::new(node, clock, self.config.clone(), journal));
+        let accepting = self.accept(service, slots);
+        // Accepting never ends; both are dropped together.
+        tokio::join!(feeding, accepting);
+    }
+
+    async fn accept(&self, service: Arc<Service>, slots: Arc<Semaphore>) {
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                 return;
             };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let (node, clock) = (node.clone(), Arc::clone(&clock));
+                    let service = Arc::clone(&service);
                     tokio::spawn(async move {
-                        if let Err(error) = converse(stream, &node, &*clock).await {
+                        if let Err(error) = converse(stream, &service).await {
                             tracing::debug!(%error, "admin connection ended");
                         }
                         drop(slot);
@@ -119,25 +141,55 @@ fn is_socket(metadata: &fs::Metadata) -> bool {
     metadata.file_type().is_socket()
 }
 
-async fn converse(mut stream: UnixStream, node: &NodeHandle, clock: &dyn Clock) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, service: &Service) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
     loop {
         let Ok(line) = tokio::time::timeout(IDLE_TIMEOUT, next_line(&mut read)).await else {
             return Ok(());
         };
-        let (answer, last) = match line? {
+        let (reply, last) = match line? {
             None => return Ok(()),
-            Some(Line::TooLong) => (protocol::too_long(), true),
-            Some(Line::Whole(line)) => (answer(&line, node, clock).await, false),
+            Some(Line::TooLong) => (Reply::from(protocol::too_long()), true),
+            Some(Line::Whole(line)) => (service.answer(&line).await, false),
         };
-        let mut text = answer.to_string();
-        text.push('\n');
-        write.write_all(text.as_bytes()).await?;
+        send(&mut write, &reply.answer).await?;
+        if let Some(events) = reply.events {
+            return stream_events(&mut read, &mut write, events).await;
+        }
         if last {
             return Ok(());
         }
     }
+}
+
+/// Sends events until the caller hangs up or stops reading. What it says meanwhile is ignored.
+async fn stream_events(
+    read: &mut (impl AsyncBufRead + Unpin),
+    write: &mut (impl AsyncWriteExt + Unpin),
+    mut events: Events,
+) -> io::Result<()> {
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(event) => send(write, &protocol::notification("event", &event)).await?,
+                None => return Ok(()),
+            },
+            line = next_line(read) => match line? {
+                Some(Line::Whole(_)) => {}
+                Some(Line::TooLong) | None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// Writes a line. A caller that does not read is hung up on.
+async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &Value) -> io::Result<()> {
+    let mut text = line.to_string();
+    text.push('\n');
+    tokio::time::timeout(WRITE_TIMEOUT, write.write_all(text.as_bytes()))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 enum Line {
@@ -163,111 +215,5 @@ async fn next_line(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<
         if end.is_some() {
             return Ok(Some(Line::Whole(line)));
         }
-    }
-}
-
-async fn answer(line: &[u8], node: &NodeHandle, clock: &dyn Clock) -> Value {
-    let request = match Request::parse(line) {
-        Ok(request) => request,
-        Err(answer) => return answer,
-    };
-    match run(&request, node, clock).await {
-        Some(Ok(result)) => protocol::success(&request.id, &result),
-        Some(Err(error)) => protocol::error(&request.id, &error),
-        None => protocol::unknown_method(&request.id, &request.method),
-    }
-}
-
-/// Does what a request asks for; `None` for a method that does not exist.
-async fn run(
-    request: &Request,
-    node: &NodeHandle,
-    clock: &dyn Clock,
-) -> Option<Result<Value, CliError>> {
-    Some(match request.method.as_str() {
-        "status" => node
-            .status()
-            .await
-            .map(|status| view::status(&status))
-            .map_err(stopped),
-        "peers.list" => match node.status().await {
-            Ok(status) => Ok(view::peers_list(
-                &node.store().snapshot(),
-                &status.connections,
-            )),
-            Err(error) => Err(stopped(error)),
-        },
-        "peers.show" => peers_show(request, node, clock).await,
-        "peers.add" => peers_add(request, node).await,
-        "peers.remove" => match request.text("peer") {
-            Ok(wanted) => peers::remove(&**node.store(), wanted).await,
-            Err(error) => Err(error),
-        },
-        "reload" => node
-            .reload()
-            .await
-            .map(|report| view::reload(&report))
-            .map_err(reload_error),
-        "stop" => {
-            node.shutdown().await;
-            Ok(view::with_schema("stop", json!({ "stopping": true })))
-        }
-        _ => return None,
-    })
-}
-
-async fn peers_show(
-    request: &Request,
-    node: &NodeHandle,
-    clock: &dyn Clock,
-) -> Result<Value, CliError> {
-    let wanted = request.text("peer")?;
-    let status = node.status().await.map_err(stopped)?;
-    peers::show(
-        &node.store().snapshot(),
-        &status.connections,
-        clock.now().wall,
-        wanted,
-    )
-}
-
-async fn peers_add(request: &Request, node: &NodeHandle) -> Result<Value, CliError> {
-    let (key, addr) = peers::parse_target(request.text("target")?)?;
-    let new = NewPeer {
-        key,
-        addr,
-        name: request
-            .params
-            .get("name")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
-        pinned: request
-            .params
-            .get("pinned")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
-    };
-    peers::add(&**node.store(), Some(node.peer_id().key()), &new).await
-}
-
-fn stopped(error: Stopped) -> CliError {
-    CliError::new(Exit::Unavailable, "transient", error.to_string())
-}
-
-fn reload_error(error: ReloadError) -> CliError {
-    match error {
-        ReloadError::Config(error) => error.into(),
-        ReloadError::Component(error) => {
-            let key = error.key.map(str::to_owned);
-            let mut shown = CliError::new(
-                Exit::Failed,
-                error.kind.as_str(),
-                format!("nothing changed: {error}"),
-            );
-            shown.key = key;
-            shown
-        }
-        ReloadError::Busy => CliError::new(Exit::Busy, "transient", error.to_string()),
-        other => CliError::new(Exit::Unavailable, "transient", other.to_string()),
     }
 }

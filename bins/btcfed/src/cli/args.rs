@@ -5,6 +5,18 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod config;
+mod invite;
+mod key;
+mod packaging;
+mod peers;
+
+pub(super) use config::ConfigCommand;
+pub(super) use invite::{CreateOptions, InviteCommand, JoinOptions};
+pub(super) use key::{KeyCommand, KeySourceArgs};
+pub(super) use packaging::GenCommand;
+pub(super) use peers::{ExportOptions, FileFormat, ImportOptions, PeersCommand};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0 done   1 failed or unhealthy   2 wrong usage   65 bad data
@@ -88,25 +100,92 @@ pub(super) enum Command {
     ///
     /// Example: btcfed devnet --nodes 20
     Devnet(DevnetOptions),
+    /// Print what a shell completes commands, options and peer names with
+    ///
+    /// Examples:
+    ///   source <(btcfed completion bash)
+    ///   btcfed completion zsh > ~/.zfunc/_btcfed
+    ///   btcfed completion fish > ~/.config/fish/completions/btcfed.fish
+    #[command(verbatim_doc_comment)]
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the names of the known peers, one a line: for completions
+    #[command(hide = true)]
+    CompletePeers,
+    /// Look for what is wrong and say what to do: one line a check. Exit 0, or 1 when something fails
+    ///
+    /// Looks at configuration, key, file modes, state directory, disk space, descriptors, lock, admin socket, listeners,
+    /// announced addresses, names, clock, peers.yaml and every known peer. Changes nothing.
+    ///
+    /// Example: btcfed doctor
+    Doctor(DoctorOptions),
+    /// Show what happened lately: connections, peers, bans, reloads
+    ///
+    /// With --follow it goes on until Ctrl-C or until the daemon stops; with --json it prints one JSON document a line.
+    ///
+    /// Example: btcfed events --follow --json | jq 'select(.event == "banned")'
+    Events(EventsOptions),
+    /// Print or write what a package needs: man pages, the systemd unit, a configuration
+    Gen {
+        #[command(subcommand)]
+        command: GenCommand,
+    },
     /// Tell whether the daemon is healthy: exit 0 or 1, for container probes
     ///
     /// Example: btcfed health --ready --min-peers 3
     Health(HealthOptions),
     /// Show this node's identity (never its secret)
+    ///
+    /// Example: btcfed id --json
     Id,
     /// Write a commented conf.yaml and generate the node's key
     ///
     /// Example: btcfed init --dir /srv/btcfed --name alice
     Init(InitOptions),
+    /// Make and read invites: one line that brings a new member into the federation
+    Invite {
+        #[command(subcommand)]
+        command: InviteCommand,
+    },
+    /// Join a federation by an invite: from an empty machine, or with a node that exists
+    ///
+    /// Shows who invites and asks. Without a conf.yaml one is written, with the federation of the invite, and a key is
+    /// made. The contacts of the invite are added to the peers; if the daemon runs, it waits until one is connected.
+    ///
+    /// Example: btcfed join BTCFED1Q... --name carol --yes
+    Join(JoinOptions),
+    /// Make, look at and take over private keys
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Print the daemon's counters as Prometheus text, for the textfile collector or a scrape script
+    ///
+    /// Example: btcfed metrics > /srv/textfile/btcfed.prom
+    Metrics,
     /// Look at and change the known peers; works with the daemon stopped, too
     Peers {
         #[command(subcommand)]
         command: PeersCommand,
     },
+    /// Reach a peer step by step - name, TCP, Noise - and tell how long each takes and who answers
+    ///
+    /// Works without a daemon, with an identity made for the occasion. Exit 0, or 1 when a step fails.
+    ///
+    /// Examples:
+    ///   btcfed ping alice
+    ///   btcfed ping node1.example.com:9000
+    ///   btcfed ping /ip4/203.0.113.7/tcp/9000/p2p/12D3KooW... --count 4
+    #[command(verbatim_doc_comment)]
+    Ping(PingOptions),
     /// Let the daemon read conf.yaml and peers.yaml again, and show what changed
     ///
     /// The reload is a transaction: either everything takes effect or nothing does.
-    Reload,
+    ///
+    /// Example: btcfed reload --dry-run
+    Reload(ReloadOptions),
     /// Run the node until SIGTERM or SIGINT; SIGHUP reloads
     ///
     /// The first run needs nothing: it generates node.key, listens on port 9000, and creates peers.yaml when there is
@@ -115,59 +194,24 @@ pub(super) enum Command {
     /// Example: btcfed run --listen /ip4/0.0.0.0/tcp/9000 --bootstrap /dns4/node1.example.com/tcp/9000
     Run(RunOptions),
     /// Show how the daemon does
-    Status,
+    ///
+    /// Examples:
+    ///   btcfed status
+    ///   btcfed status --watch 5s
+    #[command(verbatim_doc_comment)]
+    Status(StatusOptions),
     /// Stop the daemon gracefully
+    ///
+    /// Example: btcfed stop --timeout 10s
     Stop,
+    /// Draw this node, whom it is connected to and whom it knows
+    ///
+    /// Example: btcfed topology --format dot | dot -Tsvg > federation.svg
+    Topology(TopologyOptions),
     /// Wait until the daemon is connected to a number of peers: exit 0, or 1 when the time is up
     ///
     /// Example: btcfed wait --peers 3 --timeout 30s
     Wait(WaitOptions),
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum ConfigCommand {
-    /// Check the configuration and list everything that is wrong with it: exit 0 or 78
-    Check,
-    /// Print a commented conf.yaml with the defaults
-    Default,
-    /// Print every value in force and where it comes from; never a secret
-    Dump {
-        /// Say for each value whether a flag, the environment, the file or the default set it
-        #[arg(long)]
-        origin: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum PeersCommand {
-    /// Add a peer: it is the operator's from now on, dialled at once and never given up
-    ///
-    /// Examples:
-    ///   btcfed peers add /ip4/203.0.113.7/tcp/9000/p2p/12D3KooW...
-    ///   btcfed peers add CAESI...@node1.example.com:9000 --name alice --pin
-    #[command(verbatim_doc_comment)]
-    Add {
-        /// MULTIADDR/p2p/ID, or KEY@HOST:PORT with a public key or a peer id
-        target: String,
-        /// A label for people
-        #[arg(long)]
-        name: Option<String>,
-        /// Reserve a place: exempt from connection limits
-        #[arg(long)]
-        pin: bool,
-    },
-    /// List the known peers
-    List,
-    /// Remove a peer; gossip does not bring it back
-    Remove {
-        /// A peer id, a public key, a name, or the unique beginning of a peer id
-        peer: String,
-    },
-    /// Show everything known of one peer
-    Show {
-        /// A peer id, a public key, a name, or the unique beginning of a peer id
-        peer: String,
-    },
 }
 
 #[derive(Debug, Args)]
@@ -213,6 +257,13 @@ pub(super) struct InitOptions {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ReloadOptions {
+    /// Say what a reload would change, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct RunOptions {
     /// Where to listen, instead of `network.addresses`; may be repeated
     #[arg(long, value_name = "MULTIADDR")]
@@ -226,6 +277,62 @@ pub(super) struct RunOptions {
     /// How much to log, instead of `logging.level`: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorOptions {
+    /// Ask nobody outside this machine: no names, no peers
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PingOptions {
+    /// A known peer, a multiaddr, HOST:PORT, or KEY@HOST:PORT
+    pub(super) target: String,
+    /// How often
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) count: u16,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusOptions {
+    /// Show it again and again, until Ctrl-C
+    #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s", value_parser = parse_duration)]
+    pub(super) watch: Option<Duration>,
+    /// With --watch: stop after so many times
+    #[arg(long, value_name = "N", requires = "watch")]
+    pub(super) times: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EventsOptions {
+    /// Go on as things happen
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Stop after so many events
+    #[arg(long, value_name = "N")]
+    pub(super) times: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopologyOptions {
+    /// The form of the drawing
+    #[arg(long, value_name = "FORM", default_value = "ascii")]
+    pub(super) format: TopologyFormat,
+}
+
+/// The form of a drawing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TopologyFormat {
+    /// Lines of text.
+    Ascii,
+    /// Graphviz.
+    Dot,
+    /// The document that the other forms are made from.
+    Json,
+    /// Mermaid, as Markdown renderers draw it.
+    Mermaid,
 }
 
 #[derive(Debug, Args)]
@@ -252,6 +359,25 @@ mod tests {
         for sub in command.get_subcommands() {
             assert!(sub.get_about().is_some(), "{}", sub.get_name());
         }
+    }
+
+    #[test]
+    fn every_command_teaches_with_an_example() {
+        fn look(command: &clap::Command, path: &str, lacking: &mut Vec<String>) {
+            let mut leaf = true;
+            for sub in command.get_subcommands() {
+                leaf = false;
+                look(sub, &format!("{path} {}", sub.get_name()), lacking);
+            }
+            let help = command.get_long_about().map(ToString::to_string);
+            let teaches = help.unwrap_or_default().contains(path);
+            if leaf && !teaches && !command.is_hide_set() {
+                lacking.push(path.to_owned());
+            }
+        }
+        let mut lacking = Vec::new();
+        look(&Cli::command(), "btcfed", &mut lacking);
+        assert_eq!(lacking, [] as [String; 0]);
     }
 
     #[test]

@@ -1,11 +1,15 @@
-//! `config check`, `config default`, `config dump`.
+//! `btcfed config ...`.
+
+mod diff;
+mod explain;
+mod schema;
 
 use btcfed_config::Origin;
 use serde_json::{Map, Value, json};
 
 use crate::cli::args::{ConfigCommand, Global};
-use crate::cli::context;
 use crate::cli::output::Output;
+use crate::cli::{context, doctor};
 use crate::exit::{CliError, Exit, problem_json};
 use crate::view::with_schema;
 
@@ -15,7 +19,10 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<Exit, CliError> {
     match command {
-        ConfigCommand::Check => check(global, output),
+        ConfigCommand::Check { runtime } => match check(global, output, *runtime)? {
+            Exit::Ok if *runtime => doctor::runtime(global, output),
+            exit => Ok(exit),
+        },
         ConfigCommand::Default => {
             let text = btcfed_config::default_text();
             output.result(
@@ -24,11 +31,17 @@ pub(super) fn run(
             );
             Ok(Exit::Ok)
         }
+        ConfigCommand::Diff { defaults } => diff::run(global, *defaults, output),
         ConfigCommand::Dump { origin } => dump(global, *origin, output),
+        ConfigCommand::Explain { key } => explain::run(global, key, output),
+        ConfigCommand::Schema => {
+            output.line(&format!("{:#}", schema::document()));
+            Ok(Exit::Ok)
+        }
     }
 }
 
-fn check(global: &Global, output: &Output) -> Result<Exit, CliError> {
+fn check(global: &Global, output: &Output, is_first: bool) -> Result<Exit, CliError> {
     let (_, source) = context::source(global, Vec::new());
     match source.load_full() {
         Ok(full) => {
@@ -40,6 +53,9 @@ fn check(global: &Global, output: &Output) -> Result<Exit, CliError> {
             );
             for warning in &full.warnings {
                 output.talk(&format!("warning: {warning}"));
+            }
+            if is_first {
+                return Ok(Exit::Ok);
             }
             output.result(&document, |_| match &file {
                 Some(file) => format!("{file}: ok"),

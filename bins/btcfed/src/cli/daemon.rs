@@ -2,13 +2,22 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::args::Global;
+use crate::cli::args::{Global, ReloadOptions};
 use crate::cli::context;
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
 
-pub(super) fn reload(global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let report = context::connect(global)?.call("reload", json!({}))?;
+pub(super) fn reload(
+    global: &Global,
+    options: &ReloadOptions,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let method = if options.dry_run {
+        "config.diff"
+    } else {
+        "reload"
+    };
+    let report = context::connect(global)?.call(method, json!({}))?;
     output.result(&report, reload_text);
     Ok(Exit::Ok)
 }
@@ -26,7 +35,12 @@ fn reload_text(report: &Value) -> String {
             ));
         }
     };
-    keys("applied", "applied");
+    let applied = if report["dry_run"] == true {
+        "would apply"
+    } else {
+        "applied"
+    };
+    keys("applied", applied);
     keys("needs_restart", "needs restart");
     for entry in report
         .pointer("/peers/skipped")
@@ -46,7 +60,11 @@ fn reload_text(report: &Value) -> String {
     if lines.is_empty() {
         lines.push("nothing changed".to_owned());
     }
-    lines.push(format!("revision {}", report["revision"]));
+    lines.push(if report["dry_run"] == true {
+        format!("a dry run: revision {} stays in force", report["revision"])
+    } else {
+        format!("revision {}", report["revision"])
+    });
     lines.join("\n")
 }
 

@@ -1,6 +1,6 @@
 //! `devnet`: a whole federation on this machine.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use btcfed_core::addr::{AddrWithId, PeerAddr};
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::cli::args::{DevnetOptions, Global};
 use crate::cli::devnet_table;
 use crate::cli::output::Output;
+use crate::cli::temp_dir::TempDir;
 use crate::exit::{CliError, Exit};
 use crate::wire::Node;
 
@@ -53,14 +54,14 @@ pub(super) fn run(
                 format!("cannot start the runtime: {error}"),
             )
         })?;
-    let dir = TempDir::create(options.keep)?;
+    let dir = TempDir::create("devnet", options.keep)?;
     if options.keep {
-        output.talk(&format!("keeping every file in {}", dir.path.display()));
+        output.talk(&format!("keeping every file in {}", dir.path().display()));
     }
     let timeout = global.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let outcome = runtime.block_on(federate(
         usize::from(options.nodes),
-        &dir.path,
+        dir.path(),
         timeout,
         output,
     ))?;
@@ -198,36 +199,4 @@ async fn watch(
 
 fn failed(error: &dyn std::fmt::Display) -> CliError {
     CliError::new(Exit::Failed, "fatal", error.to_string())
-}
-
-/// A directory that is removed with everything in it, unless it is to be kept.
-struct TempDir {
-    path: PathBuf,
-    keep: bool,
-}
-
-impl TempDir {
-    fn create(keep: bool) -> Result<Self, CliError> {
-        let path = std::env::temp_dir().join(format!("btcfed-devnet-{}", std::process::id()));
-        // Not `create_dir_all`: somebody else's directory of this name must not be used.
-        std::fs::create_dir(&path).map_err(|error| {
-            CliError::new(
-                Exit::CannotCreate,
-                "fatal",
-                format!("cannot create a temporary directory: {error}"),
-            )
-            .file(path.display())
-        })?;
-        Ok(Self { path, keep })
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        if !self.keep
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
-        {
-            tracing::warn!(path = %self.path.display(), %error, "temporary directory not removed");
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! `init`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use btcfed_config::{
-    CONFIG_FILE, Environment, FlagValue, KEY_FILE, Location, is_there, load_or_generate_key,
-    text_with, write_new_config,
+    CONFIG_FILE, Environment, FlagValue, KEY_FILE, LoadedKey, Location, is_there,
+    load_or_generate_key, text_with, write_new_config,
 };
 use serde_json::json;
 
@@ -19,39 +19,12 @@ pub(super) fn run(
     options: &InitOptions,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let text = text_with(&flags(options))?;
-    let config = match (&options.dir, &global.config) {
-        (Some(dir), _) => dir.join(CONFIG_FILE),
-        (None, Some(file)) => file.clone(),
-        (None, None) => PathBuf::from(CONFIG_FILE),
-    };
-    // The key belongs to the state directory, where `run` looks for it.
-    let location = Location::search(Some(&config), &Environment::default(), is_there);
-    let state_dir = location.state_dir(global.state_dir.as_deref(), &Environment::of_process());
-    for dir in [config.parent(), Some(state_dir.as_path())]
-        .into_iter()
-        .flatten()
-    {
-        create_dir(dir)?;
-    }
-    write_new_config(&config, &text, options.force).map_err(|error| {
-        let exit = if error.is_permission() {
-            Exit::Permission
-        } else {
-            Exit::CannotCreate
-        };
-        let shown = CliError::new(exit, "config", error.to_string());
-        if error.already_exists() {
-            shown.hint("edit it, or replace it with --force; nothing was changed")
-        } else {
-            shown
-        }
-    })?;
-    let key_path = state_dir.join(KEY_FILE);
-    let key = load_or_generate_key(&key_path).map_err(key_error)?;
-    if let Some(warning) = &key.warning {
-        output.talk(&format!("warning: {warning}"));
-    }
+    let dir = options.dir.as_deref();
+    let Made {
+        config,
+        key_path,
+        key,
+    } = make(global, dir, &flags(options), options.force, output)?;
     let document = with_schema(
         "init",
         json!({
@@ -74,6 +47,63 @@ pub(super) fn run(
         )
     });
     Ok(Exit::Ok)
+}
+
+/// What was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// The configuration file.
+    pub(super) config: PathBuf,
+    key_path: PathBuf,
+    key: LoadedKey,
+}
+
+/// Writes a configuration with these values, and makes a key where there is none.
+pub(super) fn make(
+    global: &Global,
+    dir: Option<&Path>,
+    values: &[FlagValue],
+    force: bool,
+    output: &Output,
+) -> Result<Made, CliError> {
+    let text = text_with(values)?;
+    let config = match (dir, &global.config) {
+        (Some(dir), _) => dir.join(CONFIG_FILE),
+        (None, Some(file)) => file.clone(),
+        (None, None) => PathBuf::from(CONFIG_FILE),
+    };
+    // The key belongs to the state directory, where `run` looks for it.
+    let location = Location::search(Some(&config), &Environment::default(), is_there);
+    let state_dir = location.state_dir(global.state_dir.as_deref(), &Environment::of_process());
+    for dir in [config.parent(), Some(state_dir.as_path())]
+        .into_iter()
+        .flatten()
+    {
+        create_dir(dir)?;
+    }
+    write_new_config(&config, &text, force).map_err(|error| {
+        let exit = if error.is_permission() {
+            Exit::Permission
+        } else {
+            Exit::CannotCreate
+        };
+        let shown = CliError::new(exit, "config", error.to_string());
+        if error.already_exists() {
+            shown.hint("edit it, or replace it with --force; nothing was changed")
+        } else {
+            shown
+        }
+    })?;
+    let key_path = state_dir.join(KEY_FILE);
+    let key = load_or_generate_key(&key_path).map_err(key_error)?;
+    if let Some(warning) = &key.warning {
+        output.talk(&format!("warning: {warning}"));
+    }
+    Ok(Made {
+        config,
+        key_path,
+        key,
+    })
 }
 
 fn flags(options: &InitOptions) -> Vec<FlagValue> {

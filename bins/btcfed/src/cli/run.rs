@@ -22,6 +22,7 @@ use crate::exit::{CliError, Exit};
 use crate::lock::NodeLock;
 use crate::logging::Logging;
 use crate::signals::Signals;
+use crate::systemd;
 use crate::view::{self, with_schema};
 use crate::wire::{BuildError, Node};
 
@@ -89,19 +90,20 @@ async fn serve(
     };
     kept.warn_if_blank();
     let admin = full.config.admin.clone();
-    let identity = secret.public();
+    let live = LiveConfig::shared(source, secret.public());
     let node = Node::builder(full.config, secret)
-        .config_source(Arc::new(LiveConfig { source, identity }))
+        .config_source(Arc::clone(&live))
         .component(Arc::new(logging))
         .component(Arc::new(kept.clone()))
         .build()
         .await
         .map_err(build_error)?;
-    let socket = AdminSocket::bind(&admin.socket, admin.mode)?;
+    let socket = AdminSocket::bind(&admin.socket, admin.mode)?.with_config(live);
     kept.keep();
     let handle = node.handle();
     let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
     let signal_task = tokio::spawn(signals.serve(handle.clone()));
+    tokio::spawn(systemd::serve(handle.clone()));
     let announce = tokio::spawn(announce_ready(handle, *output, started));
 
     let ended = tokio::select! {
@@ -144,6 +146,12 @@ impl Drop for FlushOnDrop {
 struct LiveConfig {
     source: btcfed_config::FileSource,
     identity: PeerKey,
+}
+
+impl LiveConfig {
+    fn shared(source: btcfed_config::FileSource, identity: PeerKey) -> Arc<dyn ConfigSource> {
+        Arc::new(Self { source, identity })
+    }
 }
 
 impl ConfigSource for LiveConfig {

@@ -1,16 +1,49 @@
 //! `status` and `health`.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::args::{Global, HealthOptions};
+use crate::cli::args::{Global, HealthOptions, StatusOptions};
 use crate::cli::context;
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
 use crate::view::with_schema;
 
-pub(super) fn status(global: &Global, output: &Output) -> Result<Exit, CliError> {
+/// A screen that changes more often than this is not read.
+const SHORTEST_WATCH: Duration = Duration::from_millis(100);
+
+pub(super) fn status(
+    global: &Global,
+    options: &StatusOptions,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let Some(every) = options.watch else {
+        return once(global, output);
+    };
+    let clears = std::io::stdout().is_terminal() && !output.is_json();
+    let mut shown = 0;
+    loop {
+        let status = context::connect(global)?.call("status", json!({}))?;
+        if output.is_json() {
+            output.line(&status.to_string());
+        } else if clears {
+            // Home, the text, and away with what is left of the old one: no flicker.
+            let text = status_text(&status).replace('\n', "\x1b[K\n");
+            output.line(&format!("\x1b[H{text}\x1b[J"));
+        } else {
+            output.line(&format!("{}\n", status_text(&status)));
+        }
+        shown += 1;
+        if options.times.is_some_and(|times| shown >= times) {
+            return Ok(Exit::Ok);
+        }
+        std::thread::sleep(every.max(SHORTEST_WATCH));
+    }
+}
+
+fn once(global: &Global, output: &Output) -> Result<Exit, CliError> {
     let status = context::connect(global)?.call("status", json!({}))?;
     output.result(&status, status_text);
     Ok(Exit::Ok)

@@ -1,0 +1,182 @@
+//! The commands of `btcfed peers`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::parse_duration;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum PeersCommand {
+    /// Add a peer: it is the operator's from now on, dialled at once and never given up
+    ///
+    /// Examples:
+    ///   btcfed peers add /ip4/203.0.113.7/tcp/9000/p2p/12D3KooW...
+    ///   btcfed peers add CAESI...@node1.example.com:9000 --name alice --pin
+    ///   btcfed peers add BTCFED1Q...
+    #[command(verbatim_doc_comment)]
+    Add {
+        /// MULTIADDR/p2p/ID, KEY@HOST:PORT with a public key or a peer id, or an invite
+        target: String,
+        /// A label for people
+        #[arg(long)]
+        name: Option<String>,
+        /// Reserve a place: exempt from connection limits
+        #[arg(long)]
+        pin: bool,
+    },
+    /// Refuse a peer, an IP address or a network: inbound, outbound and in gossip
+    ///
+    /// Banning again changes end and reason. Survives restarts; `peers bans` lists it, `peers unban` lifts it.
+    ///
+    /// Examples:
+    ///   btcfed peers ban alice --for 24h --reason "floods us"
+    ///   btcfed peers ban 203.0.113.0/24
+    #[command(verbatim_doc_comment)]
+    Ban(BanOptions),
+    /// List who is refused, why and until when
+    ///
+    /// Example: btcfed peers bans
+    Bans,
+    /// Write the known peers to a file or to standard output
+    ///
+    /// Example: btcfed peers export --format csv -o members.csv
+    Export(ExportOptions),
+    /// Take in peers from a file: YAML (such as another node's peers.yaml), JSON or CSV
+    ///
+    /// What is imported is yours: dialled at once and never given up. Known peers get what is new; nothing is taken away
+    /// unless --replace says so. A file with anything wrong in it changes nothing, and every problem is listed.
+    ///
+    /// Example: btcfed peers import members.csv --dry-run
+    Import(ImportOptions),
+    /// List the known peers
+    ///
+    /// Example: btcfed peers list --json
+    List,
+    /// Reserve a place for a peer: never evicted, never given up, exempt from connection limits
+    ///
+    /// Example: btcfed peers pin alice
+    Pin {
+        /// A peer id, a public key, a name, or the unique beginning of a peer id
+        peer: String,
+    },
+    /// Remove a peer; gossip does not bring it back
+    ///
+    /// Example: btcfed peers remove alice
+    Remove {
+        /// A peer id, a public key, a name, or the unique beginning of a peer id
+        peer: String,
+    },
+    /// Give a peer another name; the empty name takes it away
+    ///
+    /// Example: btcfed peers rename 12D3KooWQ2 alice
+    Rename {
+        /// A peer id, a public key, a name, or the unique beginning of a peer id
+        peer: String,
+        /// The new name, unique among the peers
+        name: String,
+    },
+    /// A member's machine is lost and comes back with a new key: move name, note and pin to the new identity
+    ///
+    /// The old identity is removed and gossip does not bring it back.
+    ///
+    /// Example: btcfed peers replace alice 12D3KooW...@node1.example.com:9000
+    Replace {
+        /// The old identity: a peer id, a public key, a name, or the unique beginning of a peer id
+        old: String,
+        /// MULTIADDR/p2p/ID, or KEY@HOST:PORT with a public key or a peer id
+        new: String,
+    },
+    /// Show everything known of one peer
+    ///
+    /// Example: btcfed peers show alice
+    Show {
+        /// A peer id, a public key, a name, or the unique beginning of a peer id
+        peer: String,
+    },
+    /// Lift a ban
+    ///
+    /// Example: btcfed peers unban 203.0.113.0/24
+    Unban {
+        /// What was banned: a peer id, a public key, a name, an IP address or a network
+        target: String,
+    },
+    /// Give up a peer's reserved place; the peer stays known
+    ///
+    /// Example: btcfed peers unpin alice
+    Unpin {
+        /// A peer id, a public key, a name, or the unique beginning of a peer id
+        peer: String,
+    },
+    /// Check the peers file without changing it: checksum, entries, duplicates. Exit 0, or 65 when something is wrong
+    ///
+    /// Works with the daemon running or stopped, and on any file.
+    ///
+    /// Example: btcfed peers verify /backup/peers.yaml
+    Verify {
+        /// The file, instead of `peers.file` of the configuration
+        file: Option<PathBuf>,
+    },
+    /// Tell why a peer is not connected: the rule, the last error, the next try, and what to do
+    ///
+    /// Example: btcfed peers why alice
+    Why {
+        /// A peer id, a public key, a name, or the unique beginning of a peer id
+        peer: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BanOptions {
+    /// A peer id, a public key, a name, an IP address, or a network such as 203.0.113.0/24
+    pub(in crate::cli) target: String,
+    /// For how long; for ever if not given
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    pub(in crate::cli) lasting: Option<Duration>,
+    /// Why, in your own words
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::cli) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExportOptions {
+    /// The form; otherwise by the end of the file's name, else yaml
+    #[arg(long, value_name = "FORM")]
+    pub(in crate::cli) format: Option<FileFormat>,
+    /// Only the peers you chose, not the discovered ones
+    #[arg(long)]
+    pub(in crate::cli) chosen: bool,
+    /// Where to write, instead of standard output; an existing file is not replaced
+    #[arg(short, long, value_name = "FILE")]
+    pub(in crate::cli) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ImportOptions {
+    /// The file; `-` is standard input
+    pub(in crate::cli) file: PathBuf,
+    /// The form; otherwise by the end of the file's name, else yaml
+    #[arg(long, value_name = "FORM")]
+    pub(in crate::cli) format: Option<FileFormat>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+    /// Add and complete, never remove; this is the default
+    #[arg(long, conflicts_with = "replace")]
+    pub(in crate::cli) merge: bool,
+    /// Also remove every peer that is not in the file
+    #[arg(long)]
+    pub(in crate::cli) replace: bool,
+}
+
+/// The form of a file with peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum FileFormat {
+    /// Columns `public_key`, addresses, name, note, pinned; several addresses are separated by spaces.
+    Csv,
+    /// The document of `peers export --format json`, or of `peers list --json`.
+    Json,
+    /// The form of peers.yaml.
+    Yaml,
+}

@@ -1,0 +1,72 @@
+//! `events`.
+
+use serde_json::{Value, json};
+
+use crate::cli::args::{EventsOptions, Global};
+use crate::cli::context;
+use crate::cli::output::Output;
+use crate::exit::{CliError, Exit};
+use crate::view::with_schema;
+
+pub(super) fn run(
+    global: &Global,
+    options: &EventsOptions,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let mut client = context::connect(global)?;
+    let limit = options.times.unwrap_or(u32::MAX);
+    if !options.follow {
+        let mut answer = client.call("events", json!({}))?;
+        if let Some(events) = answer["events"].as_array_mut() {
+            let keep = usize::try_from(limit).unwrap_or(usize::MAX);
+            let surplus = events.len().saturating_sub(keep);
+            events.drain(..surplus);
+        }
+        output.result(&answer, text);
+        return Ok(Exit::Ok);
+    }
+    let mut shown = 0;
+    client.follow("events", json!({ "follow": true }), |event| {
+        if output.is_json() {
+            output.line(&with_schema("events", event.clone()).to_string());
+        } else {
+            output.line(&line(event));
+        }
+        shown += 1;
+        shown < limit
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn text(answer: &Value) -> String {
+    let events = answer["events"].as_array();
+    let lines: Vec<String> = events.into_iter().flatten().map(line).collect();
+    if lines.is_empty() {
+        return "nothing has happened yet".to_owned();
+    }
+    lines.join("\n")
+}
+
+/// One event: when, what, who, and the rest as `key=value`.
+fn line(event: &Value) -> String {
+    let text = |key: &str| event[key].as_str();
+    let at = text("at").unwrap_or("-").replace('T', " ").replace('Z', "");
+    let who = text("name").or_else(|| text("peer_id"));
+    let mut line = format!("{at} {:<13}", text("event").unwrap_or("?"));
+    if let Some(who) = who {
+        line.push_str(&format!(" {who}"));
+    }
+    for (key, value) in event.as_object().into_iter().flatten() {
+        if matches!(
+            key.as_str(),
+            "schema" | "seq" | "at" | "event" | "peer_id" | "name"
+        ) {
+            continue;
+        }
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        line.push_str(&format!(" {key}={value}"));
+    }
+    line.trim_end().to_owned()
+}

@@ -1,0 +1,122 @@
+//! `gen`: what a package or an administrator puts beside the program.
+
+use clap::CommandFactory as _;
+use serde_json::json;
+
+use crate::cli::args::{Cli, GenCommand};
+use crate::cli::output::Output;
+use crate::exit::{CliError, Exit};
+use crate::view::with_schema;
+
+/// The unit. `systemd-analyze security` rates it 1.3 ("OK"); the reload is blocking and its exit code is real.
+const UNIT: &str = "\
+[Unit]
+Description=btcfed, a Bitcoin federation node
+Documentation=man:btcfed(1)
+Wants=network-online.target
+After=network-online.target
+StartLimitIntervalSec=5min
+StartLimitBurst=10
+
+[Service]
+Type=notify
+ExecStart=/usr/bin/btcfed --config /etc/btcfed/conf.yaml run
+ExecReload=/usr/bin/btcfed --config /etc/btcfed/conf.yaml reload
+Restart=on-failure
+RestartSec=2s
+# Not permitted, and bad configuration: nothing to gain from another try.
+RestartPreventExitStatus=77 78
+TimeoutStopSec=15s
+WatchdogSec=60s
+LimitNOFILE=4096
+
+# Who: a user made for the occasion, a fixed group that people may join to use the admin socket.
+DynamicUser=yes
+Group=btcfed
+UMask=0007
+StateDirectory=btcfed
+StateDirectoryMode=0750
+# A key from the outside, with node.private_key_file: /run/credentials/btcfed.service/node.key in conf.yaml:
+#LoadCredential=node.key:/etc/btcfed/node.key
+
+# What it may do: files in its state directory, TCP and the admin socket. Nothing else.
+CapabilityBoundingSet=
+AmbientCapabilities=
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateUsers=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+ProtectProc=invisible
+ProcSubset=pid
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RemoveIPC=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+# Netlink tells which addresses this machine has.
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+
+[Install]
+WantedBy=multi-user.target
+";
+
+const SYSUSERS: &str = "\
+# Members of this group may use the admin socket of btcfed.
+g btcfed - -
+";
+
+const LOGROTATE: &str = "\
+# Only for nodes whose standard error goes into a file; journald rotates by itself.
+/var/log/btcfed/*.log {
+    weekly
+    rotate 8
+    compress
+    delaycompress
+    missingok
+    notifempty
+    # The file stays open in the supervisor that wrote it.
+    copytruncate
+}
+";
+
+pub(super) fn run(command: &GenCommand, output: &Output) -> Result<Exit, CliError> {
+    let (schema, text) = match command {
+        GenCommand::Conf => ("gen-conf", btcfed_config::default_text()),
+        GenCommand::Logrotate => ("gen-logrotate", LOGROTATE.to_owned()),
+        GenCommand::Man { dir } => return man(dir, output),
+        GenCommand::Systemd => ("gen-systemd", UNIT.to_owned()),
+        GenCommand::Sysusers => ("gen-sysusers", SYSUSERS.to_owned()),
+    };
+    let document = with_schema(schema, json!({ "text": text }));
+    output.result(&document, |_| text.trim_end().to_owned());
+    Ok(Exit::Ok)
+}
+
+fn man(dir: &std::path::Path, output: &Output) -> Result<Exit, CliError> {
+    clap_mangen::generate_to(Cli::command(), dir).map_err(|error| {
+        let exit = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Exit::Permission,
+            _ => Exit::CannotCreate,
+        };
+        CliError::new(exit, "config", format!("cannot write man pages: {error}"))
+            .file(dir.display())
+            .hint("name an existing directory that you may write to")
+    })?;
+    let document = with_schema("gen-man", json!({ "dir": dir.display().to_string() }));
+    output.result(&document, |_| {
+        format!("wrote man pages to {}", dir.display())
+    });
+    Ok(Exit::Ok)
+}

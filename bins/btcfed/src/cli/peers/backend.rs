@@ -1,0 +1,109 @@
+//! Who does what is asked: the daemon, or this process on the peers file while the daemon is stopped.
+
+use std::time::SystemTime;
+
+use btcfed_core::key::PeerKey;
+use btcfed_core::time::Timestamp;
+use btcfed_peer_store::FilePeerStore;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::admin::client::{Client, is_not_running};
+use crate::admin::protocol::Request;
+use crate::cli::args::Global;
+use crate::cli::context;
+use crate::cli::output::Output;
+use crate::exit::{CliError, Exit};
+use crate::peers::{Contacts, Desk};
+
+/// Answers requests about peers.
+#[derive(Debug)]
+pub(in crate::cli) enum Backend {
+    /// The running daemon.
+    Daemon(Client),
+    /// The peers file.
+    Files(Files),
+}
+
+/// The peers file, opened for one command.
+#[derive(Debug)]
+pub(in crate::cli) struct Files {
+    store: FilePeerStore,
+    own: Option<PeerKey>,
+    runtime: Runtime,
+}
+
+impl Backend {
+    /// Finds the daemon; opens the file when it is stopped. With `--socket` the daemon it is, and nothing else.
+    pub(in crate::cli) fn open(global: &Global) -> Result<Self, CliError> {
+        match context::connect(global) {
+            Ok(client) => Ok(Self::Daemon(client)),
+            Err(error) if is_not_running(&error) && global.socket.is_none() => {
+                Files::open(global).map(Self::Files)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for one thing.
+    pub(in crate::cli) fn call(&mut self, method: &str, params: Value) -> Result<Value, CliError> {
+        match self {
+            Self::Daemon(client) => client.call(method, params),
+            Self::Files(files) => files.call(method, params),
+        }
+    }
+
+    /// Saves, and says where the work was done.
+    pub(in crate::cli) fn close(self, output: &Output) -> Result<(), CliError> {
+        let Self::Files(files) = self else {
+            return Ok(());
+        };
+        if let Some(reason) = files.store.health().degraded {
+            let reason = format!("peers file not written: {reason}");
+            return Err(CliError::new(Exit::Io, "transient", reason));
+        }
+        files.store.close()?;
+        output.talk("the daemon is not running; worked on the peers file");
+        Ok(())
+    }
+}
+
+impl Files {
+    fn open(global: &Global) -> Result<Self, CliError> {
+        let loaded = context::load(global)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        Ok(Self {
+            store: loaded.open_store()?,
+            // Without an identity there is no self to mistake a peer for.
+            own: loaded.existing_key().ok().map(|secret| secret.public()),
+            runtime: runtime.map_err(|error| {
+                CliError::new(Exit::Internal, "fatal", format!("no runtime: {error}"))
+            })?,
+        })
+    }
+
+    fn call(&self, method: &str, params: Value) -> Result<Value, CliError> {
+        let desk = Desk {
+            store: &self.store,
+            own: self.own,
+            connections: &[],
+            config: None,
+            contacts: &Contacts::new(),
+            now: wall_now(),
+        };
+        let request = Request::local(method, params);
+        let answer = self.runtime.block_on(desk.answer(&request));
+        answer.unwrap_or_else(|| {
+            let reason = format!("no method {method:?}");
+            Err(CliError::new(Exit::Internal, "fatal", reason))
+        })
+    }
+}
+
+/// The time, for records.
+pub(in crate::cli) fn wall_now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_secs(since.as_secs())
+}

@@ -1,0 +1,211 @@
+//! `doctor`, `ping` and `config check --runtime`: every planted fault is named, a healthy node raises no alarm.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use btcfed_core::testing::test_key;
+use serde_json::Value;
+
+use crate::common::config::yaml;
+use crate::common::daemon::{Daemon, run, run_json};
+use crate::common::wait_for;
+
+const LOCAL: [&str; 2] = ["--listen", "/ip4/127.0.0.1/tcp/0"];
+
+fn examine(dir: &Path) -> (i32, Value) {
+    let (code, document) = run_json(dir, &["doctor", "--timeout", "2s"]);
+    assert_eq!(document["schema"], "btcfed.doctor/1");
+    (code, document)
+}
+
+/// The checks that found something, and what.
+fn alarms(document: &Value) -> Vec<(String, String)> {
+    let text = |check: &Value, key: &str| check[key].as_str().unwrap().to_owned();
+    let checks = document["checks"].as_array().unwrap().iter();
+    let alarms = checks.filter(|check| check["verdict"] != "ok");
+    alarms
+        .inspect(|check| assert!(check["fix"].is_string(), "{check}"))
+        .map(|check| (text(check, "check"), text(check, "finding")))
+        .collect()
+}
+
+#[test]
+fn a_healthy_node_raises_no_alarm_running_or_stopped() {
+    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(dir.path().join("conf.yaml"), yaml(&[])).unwrap();
+    let (code, found) = examine(dir.path());
+    assert_eq!(
+        (code, alarms(&found)),
+        (0, vec![]),
+        "before the first start"
+    );
+    let other = Daemon::start_with(other_dir.path(), &LOCAL);
+    let mut node = Daemon::start(dir.path());
+    node.json(&["peers", "add", &other.full_addr(), "--name", "other"]);
+    wait_for("connected", Duration::from_secs(10), || {
+        (!node.connected().is_empty()).then_some(())
+    });
+    let (code, found) = examine(dir.path());
+    assert_eq!((code, alarms(&found)), (0, vec![]), "running");
+    assert_eq!(run_json(dir.path(), &["config", "check", "--runtime"]).0, 0);
+    node.terminate();
+    let (code, found) = examine(dir.path());
+    assert_eq!((code, alarms(&found)), (0, vec![]), "stopped");
+    let text = String::from_utf8(run(dir.path(), &["doctor"]).stdout).unwrap();
+    assert!(
+        text.contains("ok    peer      other answers at") && text.ends_with("all is well\n"),
+        "{text}"
+    );
+}
+
+/// Plants a fault in a healthy directory; the doctor must name this check, with this text, and nothing else.
+fn planted(check: &str, part: &str, plant: impl FnOnce(&Path)) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("conf.yaml"), yaml(&[])).unwrap();
+    assert_eq!(
+        run_json(dir.path(), &["key", "generate", "-o", "node.key"]).0,
+        0
+    );
+    plant(dir.path());
+    let (code, found) = examine(dir.path());
+    let alarms = alarms(&found);
+    assert_eq!(code, 1, "{check}: {found:#}");
+    assert_eq!(alarms.len(), 1, "{check}: {alarms:?}");
+    assert!(
+        alarms[0].0 == check && alarms[0].1.contains(part),
+        "{check}: {alarms:?}"
+    );
+}
+
+#[test]
+fn every_planted_fault_is_named_and_nothing_else() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let conf = |dir: &Path, text: String| fs::write(dir.join("conf.yaml"), text).unwrap();
+    planted("listen", "in use", |dir| {
+        conf(dir, yaml(&[]).replace("tcp/0", &format!("tcp/{port}")))
+    });
+    planted("listen", "assign", |dir| {
+        conf(dir, yaml(&[]).replace("127.0.0.1", "203.0.113.1"))
+    });
+    planted("config", "exchange_intervall", |dir| {
+        conf(dir, yaml(&[]).replace("interval", "intervall"))
+    });
+    planted("dns", "does-not-exist.invalid", |dir| {
+        conf(dir, yaml(&["/dns/does-not-exist.invalid/tcp/1".to_owned()]))
+    });
+    planted("key", "other users can read", |dir| {
+        fs::set_permissions(dir.join("node.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    });
+    planted("key", "holds no private key", |dir| {
+        fs::write(dir.join("node.key"), "nonsense").unwrap()
+    });
+    planted("file", "peers.yaml:2", |dir| {
+        fs::write(dir.join("peers.yaml"), "peers:\n  - public_key: nonsense\n").unwrap()
+    });
+    planted("clock", "in the future", |dir| {
+        let file = fs::File::create(dir.join("peers.yaml")).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(3600))
+            .unwrap();
+    });
+    planted("peer", "no TCP connection", |dir| {
+        run(
+            dir,
+            &["peers", "add", &format!("{}@127.0.0.1:1", test_key(1))],
+        );
+    });
+    planted("peer", "handshake failed", |dir| {
+        run(
+            dir,
+            &["peers", "add", &format!("{}@127.0.0.1:{port}", test_key(1))],
+        );
+    });
+}
+
+#[test]
+fn a_wrong_key_and_a_held_lock_are_told_apart_from_what_they_look_like() {
+    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let other = Daemon::start_with(other_dir.path(), &LOCAL);
+    fs::write(dir.path().join("conf.yaml"), yaml(&[])).unwrap();
+    let place = other.addr().replace("/ip4/", "").replace("/tcp/", ":");
+    run(
+        dir.path(),
+        &[
+            "peers",
+            "add",
+            &format!("{}@{place}", test_key(1)),
+            "--name",
+            "carol",
+        ],
+    );
+    let (code, found) = examine(dir.path());
+    let alarms_found = alarms(&found);
+    assert_eq!((code, alarms_found.len()), (1, 1), "{alarms_found:?}");
+    assert!(
+        alarms_found[0].1.contains("another node answers")
+            && alarms_found[0].1.contains(&other.peer_id())
+    );
+
+    fs::remove_file(other_dir.path().join("btcfed.sock")).unwrap();
+    let (_, found) = examine(other_dir.path());
+    assert!(
+        alarms(&found)
+            .iter()
+            .any(|(check, text)| check == "lock" && text.contains("process")),
+        "{found:#}"
+    );
+}
+
+#[test]
+fn ping_splits_the_way_and_tells_who_answers() {
+    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let other = Daemon::start_with(other_dir.path(), &LOCAL);
+    let place = other.addr().replace("/ip4/", "").replace("/tcp/", ":");
+    run(
+        dir.path(),
+        &["peers", "add", &other.full_addr(), "--name", "other"],
+    );
+    let full = other.full_addr();
+    for target in [
+        place.as_str(),
+        "other",
+        &full,
+        &place.replace("127.0.0.1", "localhost"),
+    ] {
+        let (code, found) = run_json(dir.path(), &["ping", target]);
+        assert_eq!(code, 0, "{found}");
+        let probe = found["probes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|probe| probe["ok"] == true)
+            .unwrap();
+        assert_eq!(probe["answered_by"], other.peer_id());
+        assert!(
+            probe["tcp"]["ms"].is_f64() && probe["noise"]["ms"].is_f64(),
+            "{probe}"
+        );
+        assert_eq!(probe["dns"].is_object(), target.starts_with("localhost"));
+    }
+    let text =
+        String::from_utf8(run(dir.path(), &["ping", "other", "--count", "2"]).stdout).unwrap();
+    assert_eq!(text.matches("noise").count(), 2, "{text}");
+    let wrong = format!("{}@{place}", test_key(1));
+    for (target, code) in [
+        (wrong.as_str(), 1),
+        ("127.0.0.1:1", 1),
+        ("nobody", 1),
+        ("/ip4/nonsense", 65),
+        ("host:port", 65),
+    ] {
+        assert_eq!(run_json(dir.path(), &["ping", target]).0, code, "{target}");
+    }
+    assert_eq!(
+        other.json(&["peers", "list"])["peers"],
+        serde_json::json!([]),
+        "whoever pings stays unknown"
+    );
+}
