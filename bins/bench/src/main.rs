@@ -2,6 +2,8 @@
 //! noisy machine; absolute times are this machine's.
 
 mod crypto;
+#[cfg(feature = "rivals")]
+mod peers;
 mod store;
 mod table;
 
@@ -11,6 +13,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: btcfed-bench crypto [--rounds N]
        btcfed-bench store [--rounds N] [--peers 1000,10000] [--dir FOLDER]
+       btcfed-bench peers [--rounds N] [--peers N]
 
 Rivals are measured when built with `--features rivals`. The result is a Markdown table on stdout.";
 
@@ -40,6 +43,11 @@ fn run(args: &[String]) -> Result<String, String> {
             let folder = value(options, "--dir")?.map_or_else(std::env::temp_dir, PathBuf::from);
             store::run(rounds, &sizes, &folder)
         }
+        #[cfg(feature = "rivals")]
+        "peers" => match number(options, "--peers")?.unwrap_or(100_000) {
+            count @ 1000..=peers::MAX_PEERS => peers::run(rounds, count),
+            _ => Err(format!("--peers: from 1000 to {}", peers::MAX_PEERS)),
+        },
         _ => Err(USAGE.to_owned()),
     }
 }

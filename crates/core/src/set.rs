@@ -1,6 +1,8 @@
 //! A consistent picture of everything known: peers, bans, forgotten keys. Changed only by applying patches.
 
-use std::collections::{BTreeMap, HashSet};
+mod tree;
+
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,12 +15,15 @@ use crate::peer::{AddressSource, Forgotten, PeerRecord, PeerSource, PeerStatus};
 use crate::record::SignedRecord;
 use crate::time::{Now, Timestamp};
 
-/// Peers, bans and forgotten keys at one moment. Cheap to clone: records are shared.
+use tree::Tree;
+
+/// Peers, bans and forgotten keys at one moment. Cheap to clone, and cheap to change: clones share all that is alike, and
+/// a patch costs what it changes, however many peers there are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PeerSet {
-    peers: BTreeMap<PeerKey, Arc<PeerRecord>>,
-    bans: BTreeMap<BanTarget, Ban>,
-    forgotten: BTreeMap<PeerKey, Forgotten>,
+    peers: Tree<PeerKey, Arc<PeerRecord>>,
+    bans: Tree<BanTarget, Ban>,
+    forgotten: Tree<PeerKey, Forgotten>,
 }
 
 impl PeerSet {
@@ -30,22 +35,33 @@ impl PeerSet {
         bans: impl IntoIterator<Item = Ban>,
         forgotten: impl IntoIterator<Item = (PeerKey, Forgotten)>,
     ) -> Self {
-        let mut set = Self::default();
-        for record in peers {
-            set.peers
-                .entry(record.key)
-                .or_insert_with(|| Arc::new(record));
-        }
+        Self::from_shared(peers.into_iter().map(Arc::new), bans, forgotten)
+    }
+
+    /// [`from_parts`](Self::from_parts) of records that are shared already: none of them is copied.
+    #[must_use]
+    pub fn from_shared(
+        peers: impl IntoIterator<Item = Arc<PeerRecord>>,
+        bans: impl IntoIterator<Item = Ban>,
+        forgotten: impl IntoIterator<Item = (PeerKey, Forgotten)>,
+    ) -> Self {
+        let peers = peers.into_iter().map(|record| (record.key, record));
+        let mut set = Self {
+            peers: Tree::from_entries(peers.collect()),
+            ..Self::default()
+        };
         for ban in bans {
             if let BanTarget::Peer(key) = ban.target
+                && set.get(&key).is_some_and(|record| !record.is_banned())
                 && let Some(record) = set.peers.get_mut(&key)
-                && !record.is_banned()
             {
                 Arc::make_mut(record).update_status(PeerStatus::Banned, ban.since);
             }
             set.bans.insert(ban.target, ban);
         }
-        set.forgotten = forgotten.into_iter().collect();
+        for (key, mark) in forgotten {
+            set.forgotten.insert(key, mark);
+        }
         set
     }
 
@@ -80,11 +96,7 @@ impl PeerSet {
 
     /// Peers whose keys come after `after`, in the order of their keys: the basis of paging.
     pub fn iter_after(&self, after: Option<&PeerKey>) -> impl Iterator<Item = &Arc<PeerRecord>> {
-        use std::ops::Bound;
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.peers
-            .range((start, Bound::Unbounded))
-            .map(|(_, record)| record)
+        self.peers.iter_after(after).map(|(_, record)| record)
     }
 
     /// Peers with this address.
@@ -372,9 +384,12 @@ impl PeerSet {
             })?;
             self.forgotten.remove(&victim);
         }
-        let entry = self.forgotten.entry(key).or_insert(mark);
-        entry.seq = entry.seq.max(mark.seq);
-        entry.by = entry.by.max(mark.by);
+        let known = self.forgotten.get(&key).copied().unwrap_or(mark);
+        let newer = Forgotten {
+            seq: known.seq.max(mark.seq),
+            by: known.by.max(mark.by),
+        };
+        self.forgotten.insert(key, newer);
         Ok(())
     }
 

@@ -18,6 +18,10 @@ pub(crate) fn amend(text: &str, old: &Peer, new: &Peer, style: Style) -> String 
         record: spell::as_written(&new.record),
         state_extra: new.state_extra.clone(),
     };
+    // Text in the store's own spelling, which almost all is, has no lines of people's own to be kept.
+    if spell::entry(old, style) == text {
+        return spell::entry(&wanted, style);
+    }
     let amended = Layout::of(text).and_then(|layout| layout.amend(old, &wanted, style));
     match amended {
         Some(text) if entry::parse(&text, Trust::Ours).as_ref() == Ok(&wanted) => text,

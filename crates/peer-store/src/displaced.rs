@@ -2,7 +2,6 @@
 //! that no longer has a name: its edit would be lost. So a replaced file is held open for a while and looked at again.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::time::{Instant, SystemTime};
 
@@ -19,13 +18,23 @@ pub(crate) const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 
 /// Tells contents apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Print(usize, u64);
+pub(crate) struct Print(usize, u32, u64);
 
 impl Print {
+    /// Length, CRC-32, and a sum over words that no CRC is a part of.
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        bytes.hash(&mut hasher);
-        Self(bytes.len(), hasher.finish())
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mix = |sum: u64, word: u64| {
+            (sum ^ word)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(29)
+        };
+        let sum = words
+            .iter()
+            .map(|word| u64::from_le_bytes(*word))
+            .chain(rest.iter().map(|byte| u64::from(*byte)))
+            .fold(0, mix);
+        Self(bytes.len(), crc32fast::hash(bytes), sum)
     }
 
     /// How many bytes it is of.
@@ -219,14 +228,14 @@ mod tests {
         fs::write(&path, "x").unwrap();
         let mut files = DisplacedFiles::default();
         for _ in 0..20 {
-            hold(&mut files, &path, Print(1, 0));
+            hold(&mut files, &path, Print(1, 0, 0));
         }
         assert_eq!(files.0.len(), MAX_HELD);
         for _ in 0..4 {
-            hold(&mut files, &path, Print(MAX_HELD_BYTES / 2, 0));
+            hold(&mut files, &path, Print(MAX_HELD_BYTES / 2, 0, 0));
         }
         assert_eq!(files.0.len(), 2);
-        hold(&mut files, &path, Print(MAX_HELD_BYTES + 1, 0));
+        hold(&mut files, &path, Print(MAX_HELD_BYTES + 1, 0, 0));
         assert_eq!(files.0.len(), 2, "too large to be held");
     }
 }

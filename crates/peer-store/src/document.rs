@@ -124,9 +124,26 @@ impl Default for Document {
     }
 }
 
-/// What entries said when they were last read, by their text: unchanged entries are not parsed again.
+/// What entries said when they were last read, by list and text: unchanged entries are not parsed again.
 #[derive(Debug, Default)]
-pub(crate) struct Known(HashMap<(List, Arc<str>), Says>);
+pub(crate) struct Known([HashMap<Arc<str>, Says>; List::ALL.len()]);
+
+impl Known {
+    fn get(&self, list: List, text: &str) -> Option<(&Arc<str>, &Says)> {
+        self.0.get(list as usize)?.get_key_value(text)
+    }
+
+    fn learn(&mut self, document: &Document) {
+        for item in document.items() {
+            if let (Some(known), false) = (
+                self.0.get_mut(item.list as usize),
+                matches!(item.says, Says::Bad(_)),
+            ) {
+                known.insert(Arc::clone(&item.text), item.says.clone());
+            }
+        }
+    }
+}
 
 impl Document {
     /// Reads a file. Never fails: what cannot be read is either a bad entry, which stays, or damage, which is reported.
@@ -149,7 +166,7 @@ impl Document {
             document.style.eol = "\r\n";
         }
         let mut reader = Reader {
-            known: before.known(),
+            known: Known::default(),
             trust: if document.checksum == Checksum::Matches {
                 Trust::Ours
             } else {
@@ -158,10 +175,11 @@ impl Document {
             torn: !torn.is_empty(),
             now,
         };
+        reader.known.learn(before);
         let mut forced = BTreeSet::new();
         for pass in 1..=MAX_PASSES {
             let split = split::split(&source, &forced);
-            let suspects = document.take(&source, &split, &mut reader);
+            let suspects = document.take(&source, &split, &reader);
             let more = suspects
                 .into_iter()
                 .filter(|line| forced.insert(*line))
@@ -169,6 +187,7 @@ impl Document {
             if more == 0 || pass == MAX_PASSES {
                 break;
             }
+            reader.known.learn(&document);
         }
         document.damage.extend(torn);
         document.look_for_the_end(&source);
@@ -179,7 +198,7 @@ impl Document {
     }
 
     /// Fills the document from a split text. Returns lines that should begin something although a quote seems open.
-    fn take(&mut self, source: &str, split: &Split, reader: &mut Reader) -> Vec<usize> {
+    fn take(&mut self, source: &str, split: &Split, reader: &Reader) -> Vec<usize> {
         self.pieces.clear();
         self.damage.clear();
         let mut suspects = Vec::new();
@@ -211,11 +230,10 @@ impl Document {
                         self.damaged(line, "entries without their list".into());
                         self.list(list, "", line);
                     }
-                    let says = reader.says(list, text);
+                    let (text, says) = reader.says(list, text);
                     if matches!(&says, Says::Bad(refusal) if refusal.is_syntax) {
                         suspects.extend(split.suspects(source, chunk));
                     }
-                    let text = text.into();
                     self.pieces.push(Piece::Item(Item {
                         list,
                         text,
@@ -440,16 +458,6 @@ impl Document {
             .for_each(|piece| bytes.extend_from_slice(piece.text().as_bytes()));
         bytes
     }
-
-    fn known(&self) -> Known {
-        let says = |item: &Item| ((item.list, Arc::clone(&item.text)), item.says.clone());
-        Known(
-            self.items()
-                .filter(|item| !matches!(item.says, Says::Bad(_)))
-                .map(says)
-                .collect(),
-        )
-    }
 }
 
 impl Item {
@@ -473,14 +481,11 @@ struct Reader {
 }
 
 impl Reader {
-    fn says(&mut self, list: List, text: &str) -> Says {
-        let key = (list, Arc::from(text));
-        if let Some(says) = self.known.0.get(&key) {
-            return says.clone();
+    fn says(&self, list: List, text: &str) -> (Arc<str>, Says) {
+        match self.known.get(list, text) {
+            Some((text, says)) => (Arc::clone(text), says.clone()),
+            None => (text.into(), self.parse(list, text)),
         }
-        let says = self.parse(list, text);
-        self.known.0.insert(key, says.clone());
-        says
     }
 
     fn parse(&self, list: List, text: &str) -> Says {
@@ -511,8 +516,9 @@ impl Reader {
 /// The text of a file. Bytes that are no text become one replacement character per run, and are reported.
 fn decode(bytes: &[u8]) -> (Cow<'_, str>, Vec<Damage>) {
     let is_text = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t' | '\u{85}');
+    let is_usual = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
     if let Ok(text) = std::str::from_utf8(bytes)
-        && text.chars().all(is_text)
+        && (bytes.iter().all(is_usual) || text.chars().all(is_text))
     {
         return (Cow::Borrowed(text), Vec::new());
     }

@@ -13,6 +13,7 @@ use btcfed_core::time::Timestamp;
 use serde_yaml::{Mapping, Value};
 
 use crate::guard::{self, Refusal};
+use crate::quick;
 use crate::scalar;
 
 /// Fields of an entry that have a meaning here; all others are kept as they are.
@@ -52,6 +53,14 @@ pub(crate) enum Trust {
 
 /// Reads the text of one entry, dash included.
 pub(crate) fn parse(text: &str, trust: Trust) -> Result<Peer, Refusal> {
+    match quick::parse(text, trust) {
+        Some(peer) => Ok(peer),
+        None => parse_yaml(text, trust),
+    }
+}
+
+/// Reads the text of one entry, however it is spelled.
+pub(crate) fn parse_yaml(text: &str, trust: Trust) -> Result<Peer, Refusal> {
     let value = guard::item(text).map_err(|refusal| Refusal {
         key: key_in(text),
         ..refusal
@@ -295,7 +304,7 @@ impl Reader<'_> {
 }
 
 /// Adds an address unless the entry has it already.
-fn push(record: &mut PeerRecord, addr: PeerAddr, source: AddressSource) {
+pub(crate) fn push(record: &mut PeerRecord, addr: PeerAddr, source: AddressSource) {
     if !record.addresses.iter().any(|known| known.addr == addr) {
         record.addresses.push(PeerAddress::new(addr, source));
     }
@@ -322,22 +331,7 @@ impl State<'_> {
             return Ok(None);
         };
         let text = value.as_str().ok_or("state: record: expected text")?;
-        let bytes = STANDARD
-            .decode(text)
-            .map_err(|error| format!("state: record: {error}"))?;
-        let unverified =
-            UnverifiedRecord::decode(&bytes).map_err(|error| format!("state: record: {error}"))?;
-        if unverified.key() != *key {
-            return Err("state: record: signed by another peer".into());
-        }
-        let verifier: &dyn Verifier = match trust {
-            Trust::Ours => &VerifiedBefore,
-            Trust::Nobody => &StrictVerifier,
-        };
-        unverified
-            .verify(verifier)
-            .map(Some)
-            .map_err(|error| format!("state: record: {error}"))
+        signed(text, key, trust).map(Some)
     }
 
     /// What is known about single addresses, and the addresses that the operator did not list.
@@ -359,37 +353,89 @@ impl State<'_> {
             let addr: PeerAddr = text
                 .parse()
                 .map_err(|error| format!("state: addrs: {error}"))?;
-            let by = match fields.get("by").map(Value::as_str) {
+            let by = match fields.get("by") {
                 None => None,
-                Some(Some("operator")) => Some(AddressSource::Operator),
-                Some(Some("signed")) => Some(AddressSource::Signed),
-                Some(Some("observed")) => Some(AddressSource::Observed),
-                Some(_) => {
-                    return Err("state: addrs: by: expected operator, signed or observed".into());
-                }
+                Some(value) => Some(
+                    value
+                        .as_str()
+                        .and_then(voucher)
+                        .ok_or("state: addrs: by: expected operator, signed or observed")?,
+                ),
             };
-            if let Some(by) = by {
-                push(record, addr.clone(), by);
-            }
-            let Some(known) = record.addresses.iter_mut().find(|known| known.addr == addr) else {
-                continue;
+            let contact = Contact {
+                addr,
+                by,
+                ok: time_in(fields, "ok")?,
+                failed: time_in(fields, "failed")?,
+                streak: u32::try_from(count_in(fields, "streak")?).unwrap_or(u32::MAX),
             };
-            if by == Some(AddressSource::Operator) {
-                known.source = AddressSource::Operator;
-            }
-            known.last_success = time_in(fields, "ok")?;
-            known.last_failure = time_in(fields, "failed")?;
-            known.failures = u32::try_from(count_in(fields, "streak")?).unwrap_or(u32::MAX);
-            vouched.extend(by.map(|_| addr));
+            take_contact(record, contact, &mut vouched);
         }
         adopt_edited(record, &vouched);
         Ok(())
     }
 }
 
+/// The record in a `state` line: checked to be the peer's own, and its signature as far as the text is not trusted.
+pub(crate) fn signed(text: &str, key: &PeerKey, trust: Trust) -> Result<SignedRecord, String> {
+    let bytes = STANDARD
+        .decode(text)
+        .map_err(|error| format!("state: record: {error}"))?;
+    let unverified =
+        UnverifiedRecord::decode(&bytes).map_err(|error| format!("state: record: {error}"))?;
+    if unverified.key() != *key {
+        return Err("state: record: signed by another peer".into());
+    }
+    let verifier: &dyn Verifier = match trust {
+        Trust::Ours => &VerifiedBefore,
+        Trust::Nobody => &StrictVerifier,
+    };
+    unverified
+        .verify(verifier)
+        .map_err(|error| format!("state: record: {error}"))
+}
+
+/// What the state says about one address.
+pub(crate) struct Contact {
+    pub(crate) addr: PeerAddr,
+    pub(crate) by: Option<AddressSource>,
+    pub(crate) ok: Option<Timestamp>,
+    pub(crate) failed: Option<Timestamp>,
+    pub(crate) streak: u32,
+}
+
+/// Who vouches for an address, by the name that `by` has for it.
+pub(crate) fn voucher(name: &str) -> Option<AddressSource> {
+    match name {
+        "operator" => Some(AddressSource::Operator),
+        "signed" => Some(AddressSource::Signed),
+        "observed" => Some(AddressSource::Observed),
+        _ => None,
+    }
+}
+
+/// Adds to the record what the state says about one address; `vouched` collects those with a `by`.
+pub(crate) fn take_contact(record: &mut PeerRecord, contact: Contact, vouched: &mut Vec<PeerAddr>) {
+    let Contact { addr, by, .. } = contact;
+    if let Some(by) = by {
+        push(record, addr.clone(), by);
+    }
+    let known = record.addresses.iter_mut().find(|known| known.addr == addr);
+    let Some(known) = known else {
+        return;
+    };
+    if by == Some(AddressSource::Operator) {
+        known.source = AddressSource::Operator;
+    }
+    known.last_success = contact.ok;
+    known.last_failure = contact.failed;
+    known.failures = contact.streak;
+    vouched.extend(by.map(|_| addr));
+}
+
 /// Addresses of a discovered peer that its signed record does not name were written by the operator: from then on all
 /// listed ones are the operator's, and so is the peer.
-fn adopt_edited(record: &mut PeerRecord, vouched: &[PeerAddr]) {
+pub(crate) fn adopt_edited(record: &mut PeerRecord, vouched: &[PeerAddr]) {
     let Some(signed) = record
         .record
         .as_ref()

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use btcfed_core::PeerSet;
 use btcfed_core::patch::PeerChange;
+use btcfed_core::peer::PeerRecord;
 use btcfed_core::store::{StoreError, StoreEvent};
 
+use crate::base;
 use crate::disk::{Disk, FileInfo};
 use crate::displaced::{DisplacedFiles, Late, Print};
 use crate::document::{Checksum, Document, FORMAT_VERSION, cut};
@@ -46,6 +49,8 @@ pub(crate) struct TheFile {
     info: Option<FileInfo>,
     /// What the last saves replaced.
     displaced: DisplacedFiles,
+    /// What a file that vanished was like: the new one gets its permissions.
+    like: Option<FileInfo>,
     /// Since when it looks half-written.
     unfinished: Option<Instant>,
     /// It has to be written although memory agrees with the document.
@@ -58,6 +63,10 @@ pub(crate) struct TheFile {
     judged: HashSet<Print>,
     announced: HashSet<Print>,
     was_read: bool,
+    /// Since when the base is older than the file.
+    stale_since: Option<Instant>,
+    /// An edit or damage was taken over since the base was written.
+    is_risky: bool,
 }
 
 impl TheFile {
@@ -68,6 +77,7 @@ impl TheFile {
             print: None,
             info: None,
             displaced: DisplacedFiles::default(),
+            like: None,
             unfinished: None,
             must_write: false,
             unsaved_damage: None,
@@ -75,6 +85,8 @@ impl TheFile {
             judged: HashSet::new(),
             announced: HashSet::new(),
             was_read: false,
+            stale_since: None,
+            is_risky: false,
         }
     }
 
@@ -105,12 +117,17 @@ impl TheFile {
         let (Ok(target), disk) = (self.target(), self.disk()) else {
             return;
         };
-        if replace::leftovers(&*disk, &target).is_empty() {
+        let paths = [base::base_path(&target), target.clone()];
+        if paths
+            .iter()
+            .all(|path| replace::leftovers(&*disk, path).is_empty())
+        {
             return;
         }
         let wait = Duration::from_millis(50);
         match with_lock(&target, Access::Exclusive, wait, || {
-            replace::remove_leftovers(&*disk, &target)
+            let removed = |path: &PathBuf| replace::remove_leftovers(&*disk, path);
+            paths.iter().map(removed).sum::<usize>()
         }) {
             Ok(count) => {
                 tracing::info!(count, path = %target.display(), "removed temporary files of interrupted saves")
@@ -123,11 +140,14 @@ impl TheFile {
 
     /// True when the file looks touched since it was last read or written.
     pub(crate) fn is_touched(&self) -> bool {
-        let info = self
-            .target()
-            .ok()
-            .and_then(|target| self.disk().metadata(&target).ok());
-        info != self.info || self.unfinished.is_some() || self.displaced.is_watching()
+        self.is_another() || self.unfinished.is_some() || self.displaced.is_watching()
+    }
+
+    /// True when the file is not the one that was last read or written.
+    fn is_another(&self) -> bool {
+        let target = self.target().ok();
+        let info = target.and_then(|target| self.disk().metadata(&target).ok());
+        info != self.info
     }
 
     /// Reads the file and, if its content changed, merges it into memory. A file that looks half-written is left for
@@ -144,7 +164,13 @@ impl TheFile {
                 return Ok(Outcome::Adopted(self.adopt_late(target, *before, bytes)));
             }
         }
-        let Some(bytes) = self.read(target)? else {
+        let bytes = self.read(target)?;
+        let is_void = bytes.as_ref().is_none_or(|b| b.trim_ascii().is_empty());
+        if is_void && !self.was_read && self.restore(target) {
+            self.print = bytes.as_deref().map(Print::of);
+            return Ok(Outcome::Missing);
+        }
+        let Some(bytes) = bytes else {
             return Ok(self.missing(target, at_once));
         };
         let print = Print::of(&bytes);
@@ -152,6 +178,7 @@ impl TheFile {
             self.unfinished = None;
             return Ok(Outcome::Same);
         }
+        let started = Instant::now();
         let document = Document::parse(&bytes, &self.document, self.shared.now());
         let is_emptied = document.is_blank() && !self.document.is_blank();
         if (is_emptied || !document.damage.is_empty()) && !at_once && self.wait_for_more() {
@@ -167,9 +194,19 @@ impl TheFile {
             self.write_soon(print);
             return Ok(Outcome::Same);
         }
+        if !self.was_read && document.checksum != Checksum::Matches {
+            self.recall(target, &document);
+        }
+        self.is_risky |= document.checksum != Checksum::Matches || !document.damage.is_empty();
         self.judge(target, &document, bytes);
+        let skipped = document.bad().count();
         let changes = self.adopt(document);
         self.print = Some(print);
+        let metrics = &self.shared.options.metrics;
+        metrics.count("peer_store_loads", 1);
+        metrics.count("peer_store_adopted_changes", as_count(changes.len()));
+        metrics.count("peer_store_skipped_entries", as_count(skipped));
+        metrics.time("peer_store_load", started.elapsed());
         Ok(Outcome::Adopted(changes))
     }
 
@@ -187,6 +224,85 @@ impl TheFile {
         changes
     }
 
+    /// What the file was when it was last saved, if that is known and copies are kept.
+    fn base(&self, target: &Path) -> Option<Document> {
+        let options = &self.shared.options;
+        let limit = options.max_file_bytes;
+        let read = || base::read(&*options.disk, target, limit, self.shared.now());
+        options.backups.then(read).flatten()
+    }
+
+    /// Serves the base in place of a file that vanished while no store was open. False when there is none.
+    fn restore(&mut self, target: &Path) -> bool {
+        let Some(base) = self.base(target) else {
+            return false;
+        };
+        let peers = base.peers().count();
+        tracing::warn!(path = %target.display(), peers, "the peers file is missing or empty; it will be written again from its copy. \
+             To remove all peers, write `peers: []`");
+        self.adopt(base);
+        self.like = self.disk().metadata(&base::base_path(target)).ok();
+        self.must_write = true;
+        let mut state = self.shared.state();
+        state.hard_since.get_or_insert_with(Instant::now);
+        true
+    }
+
+    /// Before the first look at a file that was edited or damaged while no store was open: what it was. When the base is
+    /// exactly that, differences are edits, and what is missing was deleted. An older one only helps out where entries
+    /// cannot be read.
+    fn recall(&mut self, target: &Path, file: &Document) {
+        let Some(base) = self.base(target) else {
+            return;
+        };
+        let is_same = base.generation == file.generation;
+        let unreadable: HashSet<_> = file.bad().filter_map(|(_, bad)| bad.key).collect();
+        let is_known = |record: &&Arc<PeerRecord>| is_same || unreadable.contains(&record.key);
+        let peers = base.peers().filter(is_known).map(Arc::clone);
+        let bans = base.bans().filter(|_| is_same);
+        let marks = base.forgotten().filter(|_| is_same);
+        let set = PeerSet::from_shared(
+            peers,
+            bans.map(|(_, ban)| ban.clone()),
+            marks.map(|(key, mark)| (*key, *mark)),
+        );
+        let mut state = self.shared.state();
+        if state.ticket == 0 {
+            self.shared.publish(&mut state, set, &[]);
+            // Only differences from all that was known are worth telling.
+            state.ticket = u64::from(is_same);
+            drop(state);
+            if is_same {
+                self.document = base;
+            }
+        }
+    }
+
+    /// When the base is to be brought up to date.
+    pub(crate) fn base_due(&self) -> Option<Instant> {
+        self.stale_since.map(|since| since + base::BASE_DELAY)
+    }
+
+    /// The base cannot be written now.
+    pub(crate) fn put_off_base(&mut self) {
+        self.stale_since = self.stale_since.map(|_| Instant::now());
+    }
+
+    /// Makes what was saved the base. To be called while holding the lock. A failure costs the copy and nothing else: the
+    /// next save tries again.
+    pub(crate) fn write_base(&mut self, target: &Path) {
+        if self.stale_since.take().is_none() || self.is_another() {
+            return;
+        }
+        let bytes = self.document.bytes();
+        let (disk, now) = (self.disk(), self.shared.now());
+        let like = self.info.as_ref();
+        match base::write(&*disk, target, &bytes, like, now, self.is_risky) {
+            Ok(()) => self.is_risky = false,
+            Err(error) => tracing::warn!(%error, "the copy of the peers file is not up to date"),
+        }
+    }
+
     fn read(&mut self, target: &Path) -> Result<Option<Vec<u8>>, StoreError> {
         let (disk, limit) = (self.disk(), self.shared.options.max_file_bytes);
         self.info = match disk.metadata(target) {
@@ -197,6 +313,7 @@ impl TheFile {
         let Some(info) = &self.info else {
             return Ok(None);
         };
+        self.like = Some(info.clone());
         let refuse = |reason: String| StoreError::Io {
             operation: "read",
             path: target.display().to_string(),
@@ -384,6 +501,7 @@ impl TheFile {
         };
         let mut saved = generation;
         if self.must_write || !render::says(&self.document, &set) {
+            let started = Instant::now();
             self.keep_damage(target)?;
             saved = generation.max(self.document.generation) + 1;
             let rendered = render(
@@ -397,7 +515,8 @@ impl TheFile {
             let bytes = rendered.bytes();
             // Until the last step is done nobody knows which content is there; the next look finds out.
             let before = self.print.take();
-            let held = replace::replace(&*self.disk(), target, &bytes, self.info.as_ref())?;
+            let like = self.info.as_ref().or(self.like.as_ref());
+            let held = replace::replace(&*self.disk(), target, &bytes, like)?;
             self.print = Some(Print::of(&bytes));
             self.info = self.disk().metadata(target).ok();
             let replaced = std::mem::replace(&mut self.document, rendered);
@@ -405,6 +524,13 @@ impl TheFile {
                 self.displaced.hold(held, replaced, before);
             }
             self.must_write = false;
+            if self.shared.options.backups {
+                self.stale_since.get_or_insert_with(Instant::now);
+            }
+            let metrics = &self.shared.options.metrics;
+            metrics.count("peer_store_saves", 1);
+            metrics.count("peer_store_saved_bytes", as_count(bytes.len()));
+            metrics.time("peer_store_save", started.elapsed());
             tracing::debug!(path = %target.display(), generation = saved, bytes = bytes.len(), "peers file saved");
         }
         let mut state = self.shared.state();
@@ -418,6 +544,10 @@ impl TheFile {
     }
 }
 
+fn as_count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
 fn log(adopted: &[Adopted]) {
     for Adopted {
         who,
@@ -426,7 +556,7 @@ fn log(adopted: &[Adopted]) {
         new,
     } in adopted.iter().take(MAX_LOGGED)
     {
-        tracing::info!(who, field, old = %cut(old), new = %cut(new), "taken over from the peers file");
+        tracing::info!(%who, field, old = %cut(old), new = %cut(new), "taken over from the peers file");
     }
     if let Some(more) = adopted
         .len()

@@ -34,7 +34,9 @@
 //! 5. **One bad entry is one bad entry.** It is skipped, reported with its line, and stays in the file.
 //! 6. **Nothing is overwritten unseen.** Edits are merged before every save, and damaged bytes are kept in a file of
 //!    their own before anything is written.
-//! 7. **Any bytes are a valid file.** No content of the file makes opening fail, panic or take more than linear time.
+//! 7. **There is a copy.** What a damaged or deleted file said last comes back from `peers.yaml.base`, and a hand deletion
+//!    made while nothing ran is known as one.
+//! 8. **Any bytes are a valid file.** No content of the file makes opening fail, panic or take more than linear time.
 //!
 //! The file format is described in `docs/FILES.md`. Local file systems only: locks of network file systems promise less.
 //!
@@ -42,6 +44,7 @@
 //! Where peers come from, whether they can be reached, and what a network is.
 
 mod amend;
+mod base;
 mod clock;
 mod disk;
 mod displaced;
@@ -52,6 +55,7 @@ mod guard;
 mod lock;
 mod merge;
 mod options;
+mod quick;
 mod render;
 mod replace;
 mod rows;
@@ -64,6 +68,7 @@ mod store;
 mod watch;
 mod worker;
 
+pub use base::{BASE_DELAY, MAX_OLD_COPIES};
 pub use clock::SystemClock;
 pub use disk::{Disk, FileInfo, HeldFile, OsDisk, PendingFile};
 pub use document::FORMAT_VERSION;

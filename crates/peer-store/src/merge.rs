@@ -3,7 +3,8 @@
 //! Fields that people write follow the file where it changed; what the node knows follows memory. An edit is never
 //! undone, and a deletion by hand is a decision of the operator.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use btcfed_core::PeerSet;
@@ -35,7 +36,7 @@ pub(crate) struct Merged {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Adopted {
     /// Whom or what it is about.
-    pub(crate) who: String,
+    pub(crate) who: Who,
     /// `peer`, `addresses`, `name`, ...
     pub(crate) field: &'static str,
     /// What was known before.
@@ -44,9 +45,23 @@ pub(crate) struct Adopted {
     pub(crate) new: String,
 }
 
+/// Whom or what a difference is about. Spelled only where it is logged: the text of an id takes longer than the merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Who(BanTarget);
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            BanTarget::Peer(key) => key.peer_id().fmt(f),
+            BanTarget::Ip(ip) => ip.fmt(f),
+            BanTarget::Cidr(net) => net.fmt(f),
+        }
+    }
+}
+
 /// Merges what `file` changed against `base` into `memory`.
 pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merged {
-    let before: BTreeMap<PeerKey, &Arc<PeerRecord>> =
+    let before: HashMap<PeerKey, &Arc<PeerRecord>> =
         base.peers().map(|record| (record.key, record)).collect();
     let mut merge = Merge {
         adopted: Vec::new(),
@@ -61,7 +76,7 @@ pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merge
         memory.forgotten(),
         keeps_missing,
     );
-    let mut peers: BTreeMap<PeerKey, Arc<PeerRecord>> = BTreeMap::new();
+    let mut peers: HashMap<PeerKey, Arc<PeerRecord>> = HashMap::new();
     for written in file.peers() {
         let merged = merge.present(
             before.get(&written.key).copied(),
@@ -80,14 +95,8 @@ pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merge
     );
     let bans = three_way(base.bans(), file.bans(), memory_bans(memory), keeps_missing);
     merge.bans(memory, &bans, &mut peers);
-    let marks = marks
-        .into_iter()
-        .filter(|(key, _)| !peers.contains_key(key));
-    let set = PeerSet::from_parts(
-        peers.values().map(|record| (**record).clone()),
-        bans.into_values(),
-        marks,
-    );
+    marks.retain(|key, _| !peers.contains_key(key));
+    let set = PeerSet::from_shared(peers.into_values(), bans.into_values(), marks);
     Merged {
         set,
         adopted: merge.adopted,
@@ -228,17 +237,17 @@ impl Merge {
     /// Peers that the file does not have: new ones, unreadable ones, and those that were deleted by hand.
     fn absent(
         &mut self,
-        (base, before): (&Document, &BTreeMap<PeerKey, &Arc<PeerRecord>>),
+        (base, before): (&Document, &HashMap<PeerKey, &Arc<PeerRecord>>),
         file: &Document,
         memory: &PeerSet,
         doubt: &Doubt,
         (peers, marks): (
-            &mut BTreeMap<PeerKey, Arc<PeerRecord>>,
+            &mut HashMap<PeerKey, Arc<PeerRecord>>,
             &mut BTreeMap<PeerKey, Forgotten>,
         ),
     ) {
-        let here: BTreeSet<PeerKey> = file.peers().map(|record| record.key).collect();
-        let unreadable: BTreeSet<PeerKey> =
+        let here: HashSet<PeerKey> = file.peers().map(|record| record.key).collect();
+        let unreadable: HashSet<PeerKey> =
             file.bad().filter_map(|(_, refusal)| refusal.key).collect();
         let is_torn = !file.damage.is_empty();
         for known in memory.iter().filter(|known| !here.contains(&known.key)) {
@@ -273,11 +282,11 @@ impl Merge {
         &mut self,
         memory: &PeerSet,
         bans: &BTreeMap<BanTarget, Ban>,
-        peers: &mut BTreeMap<PeerKey, Arc<PeerRecord>>,
+        peers: &mut HashMap<PeerKey, Arc<PeerRecord>>,
     ) {
         for ban in memory.bans().filter(|ban| !bans.contains_key(&ban.target)) {
             self.adopted.push(Adopted {
-                who: target(&ban.target),
+                who: Who(ban.target),
                 field: "ban",
                 old: ban.reason.to_string(),
                 new: "lifted".to_owned(),
@@ -299,7 +308,7 @@ impl Merge {
                 .map(|ban| ban.reason.to_string())
                 .unwrap_or_default();
             self.adopted.push(Adopted {
-                who: target(about),
+                who: Who(*about),
                 field: "ban",
                 old,
                 new: ban.reason.to_string(),
@@ -338,21 +347,13 @@ impl Merge {
     }
 
     fn note(&mut self, key: &PeerKey, field: &'static str, old: &str, new: &str) {
-        let who = key.peer_id().to_string();
+        let who = Who(BanTarget::Peer(*key));
         self.adopted.push(Adopted {
             who,
             field,
             old: old.to_owned(),
             new: new.to_owned(),
         });
-    }
-}
-
-fn target(target: &BanTarget) -> String {
-    match target {
-        BanTarget::Peer(key) => key.peer_id().to_string(),
-        BanTarget::Ip(ip) => ip.to_string(),
-        BanTarget::Cidr(net) => net.to_string(),
     }
 }
 

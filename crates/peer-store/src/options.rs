@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use btcfed_core::config::StorageConfig;
+use btcfed_core::metrics::{Metrics, NoMetrics};
 use btcfed_core::store::StoreError;
 use btcfed_core::time::Clock;
 
@@ -39,10 +40,12 @@ const DEFAULT_PLACE: [&str; 2] = ["btcfed", "peers.yaml"];
 pub struct StoreOptions {
     pub(crate) path: PathBuf,
     pub(crate) tuning: Tuning,
+    pub(crate) backups: bool,
     pub(crate) soft_interval: Duration,
     pub(crate) retry_after: Duration,
     pub(crate) max_file_bytes: u64,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) disk: Arc<dyn Disk>,
 }
 
@@ -58,10 +61,12 @@ impl StoreOptions {
                 debounce: Duration::from_millis(250),
                 flush_interval: Duration::from_secs(1),
             },
+            backups: true,
             soft_interval: Duration::from_secs(60),
             retry_after: Duration::from_millis(200),
             max_file_bytes: 64 * 1024 * 1024,
             clock: Arc::new(SystemClock),
+            metrics: Arc::new(NoMetrics),
             disk: Arc::new(OsDisk),
         }
     }
@@ -84,6 +89,14 @@ impl StoreOptions {
     #[must_use]
     pub const fn with_lock_timeout(mut self, timeout: Duration) -> Self {
         self.tuning.lock_timeout = timeout;
+        self
+    }
+
+    /// Whether copies of the file are kept beside it: what it was when it was last saved, which makes edits and deletions
+    /// made while no store is open known as such and brings back what is damaged, and a few older ones. Default true.
+    #[must_use]
+    pub const fn with_backups(mut self, backups: bool) -> Self {
+        self.backups = backups;
         self
     }
 
@@ -135,6 +148,15 @@ impl StoreOptions {
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Who is told what the store counts and times. Default nobody. Counters: `peer_store_loads`, `peer_store_saves`,
+    /// `peer_store_saved_bytes`, `peer_store_save_failures`, `peer_store_adopted_changes` (differences taken over from the
+    /// file) and `peer_store_skipped_entries` (of the last file read); times: `peer_store_load` and `peer_store_save`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Arc<dyn Metrics>) -> Self {
+        self.metrics = metrics;
         self
     }
 

@@ -9,16 +9,149 @@ use serde_yaml::Value;
 /// Deepest nesting that is written or compared; deeper values cannot come out of the guarded parser.
 const MAX_DEPTH: usize = 32;
 
+/// Seconds of a day.
+const DAY: u64 = 86_400;
+
+/// The first moment that the quick ways leave to the library: the year 2400, the end of a cycle of the calendar.
+const QUICK_END: Timestamp = Timestamp::from_secs(13_569_465_600);
+
 /// The RFC 3339 text of a moment, in UTC.
 pub(crate) fn time_text(at: Timestamp) -> String {
+    if at < QUICK_END {
+        return quick_time_text(at);
+    }
     let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(millis)
         .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
         .to_string()
 }
 
+/// The text of a moment before [`QUICK_END`].
+fn quick_time_text(at: Timestamp) -> String {
+    let secs = at.as_secs();
+    let (year, month, day) = date(secs / DAY);
+    let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
+    let digit =
+        |number: u64, at: u64| char::from(b'0' + u8::try_from(number / at % 10).unwrap_or(0));
+    let mut out = String::with_capacity(24);
+    out.extend([1000, 100].map(|at| digit(year, at)));
+    for (part, end) in [
+        (year, '-'),
+        (month, '-'),
+        (day, 'T'),
+        (hour, ':'),
+        (minute, ':'),
+        (second, '.'),
+    ] {
+        out.extend([digit(part, 10), digit(part, 1), end]);
+    }
+    let millis = at.as_millis() % 1000;
+    out.extend([100, 10, 1].map(|at| digit(millis, at)));
+    out.truncate(out.trim_end_matches('0').trim_end_matches('.').len());
+    out.push('Z');
+    out
+}
+
+/// Year, month and day of a day since 1970: Howard Hinnant's `civil_from_days`.
+const fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year + era * 400;
+    (if month <= 2 { year + 1 } else { year }, month, day)
+}
+
+/// Days from 1970 to a date: the inverse of [`date`].
+const fn days(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year / 400, year % 400);
+    let shifted = (month + 9) % 12;
+    let of_year = (153 * shifted + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// The moment a text stands for that is spelled as the store spells it; `None` leaves it to the library.
+pub(crate) fn quick_time(text: &str) -> Option<Timestamp> {
+    let (second, fraction) = text.strip_suffix('Z')?.split_at_checked(19)?;
+    let bytes: &[u8; 19] = second.as_bytes().try_into().ok()?;
+    let millis = match fraction.as_bytes() {
+        [] => 0,
+        [b'.', digits @ ..] if matches!(digits.len(), 1..=3) => {
+            let digits = digits.iter().chain(b"00").take(3);
+            quick_digits(digits)?
+        }
+        _ => return None,
+    };
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', rest @ ..] = bytes else {
+        return None;
+    };
+    let [h1, h2, b':', n1, n2, b':', s1, s2] = rest else {
+        return None;
+    };
+    let number = |digits: &[&u8]| quick_digits(digits.iter().copied());
+    let (year, month, day) = (
+        number(&[y1, y2, y3, y4])?,
+        number(&[m1, m2])?,
+        number(&[d1, d2])?,
+    );
+    let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
+    if !(1970..2400).contains(&year)
+        || day == 0
+        || !(1..=12).contains(&month)
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
+        return None;
+    }
+    let since = days(year, month, day);
+    // A day that does not exist comes back as another one.
+    (date(since) == (year, month, day))
+        .then(|| (since * DAY + hour * 3600 + minute * 60 + second) * 1000 + millis)
+        .map(Timestamp::from_millis)
+}
+
+fn quick_digits<'a>(mut digits: impl Iterator<Item = &'a u8>) -> Option<u64> {
+    digits.try_fold(0, |sum: u64, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| sum * 10 + u64::from(digit - b'0'))
+    })
+}
+
+/// The number that plain digits without a leading zero stand for, if it is certain to be one.
+pub(crate) fn quick_count(text: &str) -> Option<u64> {
+    let is_canonical = matches!(text.as_bytes(), [b'0'] | [b'1'..=b'9', ..]);
+    if !is_canonical || text.len() > 18 {
+        return None;
+    }
+    quick_digits(text.as_bytes().iter())
+}
+
+/// The response time that [`rtt_text`] spelled.
+pub(crate) fn quick_rtt(text: &str) -> Option<Duration> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "000"));
+    let digits = part.bytes().all(|digit| digit.is_ascii_digit());
+    if part.len() != 3 || !digits || whole.len() > 9 {
+        return None;
+    }
+    let micros = quick_count(whole)? * 1000 + part.parse::<u64>().ok()?;
+    Some(Duration::from_micros(micros))
+}
+
 /// The moment an RFC 3339 text stands for. Times before 1970 are 1970.
 pub(crate) fn time_from(text: &str) -> Option<Timestamp> {
+    if let Some(at) = quick_time(text) {
+        return Some(at);
+    }
     let at: jiff::Timestamp = text.parse().ok()?;
     Some(Timestamp::from_millis(
         u64::try_from(at.as_millisecond()).unwrap_or(0),
@@ -29,6 +162,14 @@ pub(crate) fn time_from(text: &str) -> Option<Timestamp> {
 pub(crate) fn time_name(at: Timestamp) -> String {
     let text = time_text(Timestamp::from_secs(at.as_secs()));
     text.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+}
+
+/// The moment that [`time_name`] spelled.
+pub(crate) fn time_of_name(name: &str) -> Option<Timestamp> {
+    let part = |range| name.get(range);
+    let date = [part(0..4)?, part(4..6)?, part(6..8)?].join("-");
+    let time = [part(9..11)?, part(11..13)?, part(13..15)?].join(":");
+    quick_time(&format!("{date}T{time}Z")).filter(|at| time_name(*at) == name)
 }
 
 /// Milliseconds with at most three decimals: what is written of a response time.
@@ -63,7 +204,14 @@ pub(crate) fn string(text: &str) -> String {
     }
 }
 
-fn is_plain(text: &str) -> bool {
+/// True for bytes that may stand in a text without quotes.
+pub(crate) const fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'/' | b'_' | b'.' | b'+' | b'=' | b'-' | b':' | b'@')
+}
+
+/// True for texts that are spelled without quotes.
+pub(crate) fn is_plain(text: &str) -> bool {
     const NOT_STRINGS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text
@@ -196,6 +344,67 @@ mod tests {
         );
         assert_eq!(time_from("yesterday"), None);
         assert_eq!(time_name(Timestamp::from_millis(1500)), "19700101T000001Z");
+        let moment = Timestamp::from_secs(1_795_000_001);
+        assert_eq!(time_of_name(&time_name(moment)), Some(moment));
+        for other in [
+            "",
+            "19700101T000001",
+            "19700101T000001Z-1",
+            "19701301T000001Z",
+            "é9700101T000001Z",
+        ] {
+            assert_eq!(time_of_name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_quick_ways_agree_with_the_libraries() {
+        let library = |millis: u64| {
+            let millis = i64::try_from(millis).unwrap();
+            jiff::Timestamp::from_millisecond(millis)
+                .unwrap()
+                .to_string()
+        };
+        let end = QUICK_END.as_millis();
+        let usual = (0..end).step_by(86_399_123 * 7);
+        for millis in usual.chain([0, 10, 900, 951_782_400_000, end - 1]) {
+            let (at, text) = (Timestamp::from_millis(millis), library(millis));
+            assert_eq!(quick_time_text(at), text);
+            assert_eq!(quick_time(&text), Some(at), "{text}");
+        }
+        assert_eq!(library(end), "2400-01-01T00:00:00Z");
+        for other in [
+            "2026-02-29T00:00:00Z",
+            "2026-03-00T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:00:60Z",
+            "1969-12-31T23:59:59Z",
+            "2026-01-01T00:00:0xZ",
+            "2026-01-01 00:00:00Z",
+            "2026-01-01T00:00:00+",
+        ] {
+            assert_eq!(quick_time(other), None, "{other}");
+        }
+        for (text, number) in [
+            ("0", Some(0)),
+            ("907", Some(907)),
+            ("07", None),
+            ("", None),
+            ("1x", None),
+        ] {
+            assert_eq!(quick_count(text), number);
+        }
+        for (text, micros) in [
+            ("0.500", Some(500)),
+            ("12", Some(12_000)),
+            ("1.5", None),
+            ("1.50x", None),
+            (".500", None),
+        ] {
+            assert_eq!(quick_rtt(text), micros.map(Duration::from_micros), "{text}");
+        }
     }
 
     #[test]

@@ -169,6 +169,10 @@ impl Lexer {
                 LineKind::Content
             }
         };
+        if kind == LineKind::Content && text.bytes().all(is_plain) {
+            // Whatever these bytes say, they open nothing; the next line that starts something starts afresh.
+            return kind;
+        }
         self.bytes(text.as_bytes(), if self.is_open() { 0 } else { indent });
         kind
     }
@@ -265,6 +269,15 @@ impl Lexer {
         }
         self.fresh = false;
     }
+}
+
+/// True for bytes that neither open anything nor have a meaning that outlasts their line.
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b' ' | b'/' | b'_' | b'.' | b'+' | b'=' | b'-' | b':' | b'@'
+        )
 }
 
 const fn is_blank(byte: u8) -> bool {

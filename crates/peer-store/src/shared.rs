@@ -175,12 +175,22 @@ impl Shared {
         reply: Reply<bool>,
     ) -> Result<(Vec<PeerChange>, Option<bool>), StoreError> {
         let now = self.options.clock.now();
+        let apply = |set: &PeerSet| Ok(set.apply(patch, now)?);
+        self.change_with(patch.is_hard(), apply, reply)
+    }
+
+    /// Like [`change`](Self::change), of whatever is known at that moment.
+    pub(crate) fn change_with(
+        &self,
+        is_hard: bool,
+        work: impl FnOnce(&PeerSet) -> Result<(PeerSet, Vec<PeerChange>), StoreError>,
+        reply: Reply<bool>,
+    ) -> Result<(Vec<PeerChange>, Option<bool>), StoreError> {
         let mut state = self.state();
-        let is_hard = patch.is_hard();
         if let Some(found) = state.newer_version.filter(|_| is_hard) {
             return Err(self.read_only(found));
         }
-        let (set, changes) = state.set.apply(patch, now)?;
+        let (set, changes) = work(&state.set)?;
         if changes.is_empty() {
             return Ok((changes, Some(true)));
         }

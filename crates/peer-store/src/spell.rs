@@ -1,5 +1,6 @@
 //! One peer to text: the canonical spelling of new entries, and the node's one `state` line.
 
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -73,31 +74,73 @@ pub(crate) fn listed(record: &PeerRecord) -> Vec<String> {
 
 /// The whole entry.
 pub(crate) fn entry(peer: &Peer, style: Style) -> String {
-    let Style { indent, eol } = style;
-    let mut out = format!("{:indent$}- public_key: {}{eol}", "", peer.record.key);
-    let mut line = |text: String| {
-        out.push_str(&" ".repeat(indent + 2));
-        out.push_str(&text);
-        out.push_str(eol);
+    let record = &peer.record;
+    let mut out = Lines {
+        text: String::with_capacity(USUAL_LEN + record.record.as_ref().map_or(0, signed_len)),
+        style,
     };
-    let fields = fields(peer);
-    let field = |(name, value): &(String, Option<String>)| {
-        value
-            .as_ref()
-            .map(|value| format!("{}: {value}", scalar::string(name)))
-    };
-    fields.iter().take(1).filter_map(field).for_each(&mut line);
-    let addresses = listed(&peer.record);
-    line(if addresses.is_empty() {
-        "addresses: []".to_owned()
-    } else {
-        "addresses:".to_owned()
-    });
-    addresses
+    out.line(0, "- public_key: ", record.key);
+    if record.source != btcfed_core::PeerSource::Operator {
+        out.line(2, "source: ", record.source.as_str());
+    }
+    let mut listed = record
+        .addresses
         .iter()
-        .for_each(|addr| line(format!("  - {}", scalar::string(addr))));
-    fields.iter().skip(1).filter_map(field).for_each(&mut line);
-    out
+        .filter(|known| is_listed(known, record))
+        .peekable();
+    let is_empty = listed.peek().is_none() && record.undialable.is_empty();
+    out.line(2, "addresses:", if is_empty { " []" } else { "" });
+    for known in listed {
+        out.line(4, "- ", spelled(known));
+    }
+    for addr in &record.undialable {
+        out.line(4, "- ", scalar::string(addr));
+    }
+    let hints = hints(record);
+    let words = |text: &Option<String>| text.as_deref().map(scalar::string);
+    for (name, value) in [
+        ("hints: ", hints),
+        ("name: ", words(&record.name)),
+        ("note: ", words(&record.note)),
+    ] {
+        if let Some(value) = value {
+            out.line(2, name, value);
+        }
+    }
+    if record.pinned {
+        out.line(2, "pinned: ", "true");
+    }
+    for (name, value) in &record.extra {
+        out.line(2, "", format_args!("{}: {value}", scalar::string(name)));
+    }
+    if let Some(state) = state(peer) {
+        out.line(2, "state: ", state);
+    }
+    out.text
+}
+
+/// About as long as an entry without a signed record.
+const USUAL_LEN: usize = 320;
+
+fn signed_len(signed: &SignedRecord) -> usize {
+    signed.envelope().len() / 3 * 4 + 32
+}
+
+/// An entry as it grows.
+struct Lines {
+    text: String,
+    style: Style,
+}
+
+impl Lines {
+    fn line(&mut self, indent: usize, name: &str, value: impl fmt::Display) {
+        let Style { indent: more, eol } = self.style;
+        self.text.extend(std::iter::repeat_n(' ', indent + more));
+        self.text.push_str(name);
+        // Writing to a String cannot fail.
+        write!(self.text, "{value}").unwrap_or_default();
+        self.text.push_str(eol);
+    }
 }
 
 /// A record as it comes back from the file: times and counts as precise as they are written, addresses sorted.

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use btcfed_core::PeerSet;
+use btcfed_core::ban::Issuer;
 use btcfed_core::config::NodeConfig;
-use btcfed_core::patch::PeerPatch;
+use btcfed_core::patch::{PeerChange, PeerOp, PeerPatch};
+use btcfed_core::peer::PeerRecord;
 use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_core::store::{
     Applied, PeerStore, Reloaded, SkippedEntry, StoreError, StoreEvents, StoreHealth,
@@ -82,6 +85,50 @@ impl FilePeerStore {
     pub fn apply(&self, patch: &PeerPatch) -> Result<Applied, StoreError> {
         let (reply, answer) = sync_channel(1);
         let (changes, durable) = self.shared.change(patch, Reply::Blocking(reply))?;
+        let durable = durable.unwrap_or_else(|| answer.recv().unwrap_or(false));
+        Ok(Applied { changes, durable })
+    }
+
+    /// Removes the peers nobody chose (see [`PeerRecord::is_reserved`]) that were last heard of longer ago than
+    /// `older_than`: by contact or, for want of that, when they became known. Peers without any time stay. A removed peer
+    /// comes back with a newer record of its own.
+    ///
+    /// # Errors
+    /// As for [`apply`](Self::apply), if any peer is that old. Nothing changed.
+    pub fn prune(&self, older_than: Duration) -> Result<Applied, StoreError> {
+        let now = self.shared.options.clock.now();
+        let is_old = |record: &&Arc<PeerRecord>| {
+            let heard = record.stats.last_seen.or(record.stats.first_seen);
+            !record.is_reserved()
+                && heard.is_some_and(|heard| now.wall.saturating_since(heard) > older_than)
+        };
+        let remove = |record: &Arc<PeerRecord>| PeerOp::Remove {
+            key: record.key,
+            by: Issuer::Node,
+        };
+        self.wait_for(|set| {
+            let patch: PeerPatch = set.iter().filter(is_old).map(remove).collect();
+            Ok(set.apply(&patch, now)?)
+        })
+    }
+
+    /// Makes `set` all that is known: its peers, bans and forgotten keys as they are, without regard to bounds. What the
+    /// file says beyond that (comments, unknown keys, unreadable entries) stays.
+    ///
+    /// # Errors
+    /// The file is of a newer version. Nothing changed.
+    pub fn replace_all(&self, set: &PeerSet) -> Result<Applied, StoreError> {
+        self.wait_for(|old| Ok((set.clone(), set.changes_since(old))))
+    }
+
+    /// Changes memory and waits for the disk.
+    fn wait_for(
+        &self,
+        work: impl FnOnce(&PeerSet) -> Result<(PeerSet, Vec<PeerChange>), StoreError>,
+    ) -> Result<Applied, StoreError> {
+        let (reply, answer) = sync_channel(1);
+        let reply = Reply::Blocking(reply);
+        let (changes, durable) = self.shared.change_with(true, work, reply)?;
         let durable = durable.unwrap_or_else(|| answer.recv().unwrap_or(false));
         Ok(Applied { changes, durable })
     }

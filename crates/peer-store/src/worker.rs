@@ -29,6 +29,7 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 const READ_LOCK_WAIT: Duration = Duration::from_millis(200);
 
 enum Job {
+    Base,
     Close,
     Look,
     Poll,
@@ -95,8 +96,10 @@ impl Worker {
     pub(crate) fn run(mut self) {
         loop {
             match self.next_job() {
+                Job::Base => self.write_base(),
                 Job::Close => {
                     let result = if self.is_dirty() { self.save() } else { Ok(()) };
+                    self.write_base();
                     self.shared.state().farewell = result;
                     return;
                 }
@@ -155,7 +158,11 @@ impl Worker {
             if is_due(self.poll_at) {
                 return Job::Poll;
             }
-            let next = [save_at, state.look_at, self.poll_at]
+            let base_at = self.file.base_due();
+            if is_due(base_at) {
+                return Job::Base;
+            }
+            let next = [save_at, state.look_at, self.poll_at, base_at]
                 .into_iter()
                 .flatten()
                 .min();
@@ -255,11 +262,32 @@ impl Worker {
                 Err(error) => break Err(error),
             }
         };
+        if result.is_err() {
+            let metrics = &self.shared.options.metrics;
+            metrics.count("peer_store_save_failures", 1);
+        }
         self.settle(&result);
         for reply in waiting {
             reply.send(result.is_ok());
         }
         result
+    }
+
+    /// Brings the base up to date, unless somebody holds the lock: then a later save does it.
+    fn write_base(&mut self) {
+        if self.file.base_due().is_none() {
+            return;
+        }
+        let wait = self.shared.tuning().lock_timeout.min(READ_LOCK_WAIT);
+        let written = self.file.target().and_then(|target| {
+            with_lock(&target, Access::Exclusive, wait, || {
+                self.file.write_base(&target);
+            })
+        });
+        if let Err(error) = written {
+            self.file.put_off_base();
+            tracing::debug!(%error, "the copy of the peers file follows later");
+        }
     }
 
     /// Speaks of the first failure and of the recovery, and plans the next try.

@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod common;
+mod copies;
+mod crash;
 mod damage;
 mod edits;
 mod faults;
 mod files;
+mod kills;
 mod reconfigure;
 mod roundtrip;
 mod sharing;
+mod upkeep;

@@ -1,0 +1,92 @@
+//! A process that is killed at any moment: what it acknowledged is there, and its leftovers are not.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use btcfed_core::rng::SeededRng;
+
+use crate::common::{Place, create, knows, say};
+
+/// Names the file to the process that is killed.
+const PATH: &str = "BTCFED_TEST_KILLED_PEERS_FILE";
+
+/// How many kills, if not [`KILLS`].
+const COUNT: &str = "BTCFED_TEST_KILLS";
+
+/// Kills of an ordinary run. `BTCFED_TEST_KILLS=2000 cargo test -p btcfed-peer-store kill` does more.
+const KILLS: usize = 50;
+
+/// Changes between two times of closing and opening, which write the copies too.
+const BETWEEN: usize = 4;
+
+/// Adds peers and says which, for ever. Does nothing unless it is started by the test below.
+#[test]
+fn helper_process_adds_peers_until_it_is_killed() {
+    let Ok(path) = std::env::var(PATH) else {
+        return;
+    };
+    let options = || btcfed_peer_store::StoreOptions::new(&path).with_watch(false);
+    loop {
+        let store = btcfed_peer_store::FilePeerStore::open(options()).unwrap();
+        for _ in 0..BETWEEN {
+            let number = u16::try_from(store.snapshot().len()).unwrap();
+            assert!(create(&store, number), "{:?}", store.health());
+            let mut out = std::io::stdout().lock();
+            out.write_all(format!("\nadded {number}\n").as_bytes())
+                .and_then(|()| out.flush())
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
+    let count = std::env::var(COUNT).map_or(KILLS, |count| count.parse().unwrap());
+    let mut rng = SeededRng::from_seed(11);
+    let place = Place::with("# mine\npeers: []\n");
+    let mut added = 0;
+    for kill in 0..count {
+        let mut helper = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "kills::helper_process_adds_peers_until_it_is_killed",
+            ])
+            .arg("--nocapture")
+            .env(PATH, &place.path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_micros(5000 + rng.below(60_000)));
+        helper.kill().unwrap();
+        let mut said = String::new();
+        helper
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        helper.wait().unwrap();
+        let last = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("added ")?.parse().ok())
+            .next_back();
+        added = last.map_or(added, |last: u16| last + 1);
+        let store = place.open();
+        let all = (0..added).all(|number| knows(&store, number));
+        assert!(
+            all,
+            "kill {kill}: {added} acknowledged, {} known",
+            store.snapshot().len()
+        );
+        assert!(place.read().starts_with("# mine\n") && store.skipped().is_empty());
+        assert_eq!(
+            place.beside(".tmp-").len() + place.beside("damaged").len(),
+            0
+        );
+    }
+    say(&format!(
+        "{count} kills, {added} changes acknowledged, none lost"
+    ));
+    assert!(added > 0);
+}
