@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use btcfed_config::{FlagValue, is_blank, keep_last_good, last_good_path};
 use btcfed_core::config::{ConfigError, ConfigSource, LoggingConfig, NodeConfig};
+use btcfed_core::identity::SecretKey;
 use btcfed_core::key::PeerKey;
 use btcfed_core::network::NetworkError;
 use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
@@ -72,13 +73,7 @@ async fn serve(
     let mut lock = NodeLock::open(&loaded.state_dir)?;
     let _held_for_life = lock.acquire(&loaded.full.config.admin.socket)?;
 
-    let (secret, generated, warning) = loaded.key_or_new()?;
-    if let Some(warning) = warning {
-        tracing::warn!("{warning}");
-    }
-    if generated {
-        tracing::info!(peer_id = %secret.peer_id(), "generated a new identity");
-    }
+    let secret = identity(&loaded)?;
     let Loaded {
         source,
         full,
@@ -115,6 +110,23 @@ async fn serve(
     admin_task.abort();
     // Aborting drops the socket, which removes its file; wait so that it is gone before the lock is.
     drop(admin_task.await);
+    how_it_ended(ended)
+}
+
+/// The identity, generated now if there is none.
+fn identity(loaded: &Loaded) -> Result<SecretKey, CliError> {
+    let (secret, generated, warning) = loaded.key_or_new()?;
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    if generated {
+        tracing::info!(peer_id = %secret.peer_id(), "generated a new identity");
+    }
+    Ok(secret)
+}
+
+/// The outcome of a run; `None` when a second signal cut it short.
+fn how_it_ended(ended: Option<Result<(), NodeError>>) -> Result<Exit, CliError> {
     match ended {
         Some(Ok(())) => {
             tracing::info!("stopped; state saved");

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use btcfed_core::SignedRecord;
 use btcfed_core::config::NodeConfig;
-use btcfed_core::exchange::{Exchange as _, Input, Notice, Output, Reaction};
+use btcfed_core::exchange::{Exchange as _, Input, Notice, Reaction};
 use btcfed_core::network::{Direction, RequestError};
 use btcfed_exchange_protocol::message::{
-    ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement, PeerRequest, PeerResponse, Want,
+    ErrorCode, ErrorReply, Hello, Message, Mode, PeerRequest, PeerResponse,
 };
 use btcfed_exchange_protocol::{Phase, limits};
 
@@ -18,14 +18,14 @@ use crate::bench::{
 
 const MS: Duration = Duration::from_millis(1);
 
-fn first_request(bench: &Bench, n: u64) -> PeerRequest {
+pub(crate) fn first_request(bench: &Bench, n: u64) -> PeerRequest {
     match bench.sent_to(n).into_iter().next() {
         Some((_, Message::Request(request))) => request,
         other => panic!("no request: {other:?}"),
     }
 }
 
-fn refused(code: ErrorCode) -> Message {
+pub(crate) fn refused(code: ErrorCode) -> Message {
     Message::Error(ErrorReply {
         code,
         message: "no".to_owned(),
@@ -670,228 +670,4 @@ fn phases_follow_what_happens() {
     assert_eq!(bench.engine.phase(), Phase::Maintenance);
     bench.feed(Input::Disconnected { peer: key(1) });
     assert_eq!(bench.engine.phase(), Phase::Discovery);
-}
-
-#[test]
-fn a_refusal_with_alternatives_is_worth_something() {
-    let mut bench = Bench::new();
-    bench.connect(1, Direction::Outbound);
-    let (id, _) = bench.sent_to(1).pop().unwrap();
-    let busy = Message::Error(ErrorReply {
-        code: ErrorCode::Busy,
-        message: "full".to_owned(),
-        retry_after_ms: 5000,
-        version_min: 0,
-        version_max: 0,
-        alternatives: vec![entry(&record(8, 1)), entry(&record(9, 1))],
-    });
-    bench.answer(id, &busy);
-    assert_eq!(
-        (bench.stored_seq(8), bench.stored_seq(9)),
-        (Some(1), Some(1))
-    );
-    bench.outputs.clear();
-    bench.wait(Duration::from_millis(4990));
-    assert!(bench.sent_to(1).is_empty(), "asked to wait");
-    bench.wait(Duration::from_secs(60));
-    assert!(!bench.sent_to(1).is_empty());
-}
-
-#[test]
-fn no_peer_can_ask_for_silence_for_good() {
-    let mut bench = Bench::new();
-    bench.connect(1, Direction::Outbound);
-    let (id, _) = bench.sent_to(1).pop().unwrap();
-    let Message::Error(error) = refused(ErrorCode::Busy) else {
-        unreachable!()
-    };
-    bench.answer(
-        id,
-        &Message::Error(ErrorReply {
-            retry_after_ms: u32::MAX,
-            ..error
-        }),
-    );
-    bench.outputs.clear();
-    bench.wait(limits::MAX_RETRY_AFTER + Duration::from_secs(60));
-    assert!(!bench.sent_to(1).is_empty());
-}
-
-#[test]
-fn a_newcomer_fetches_from_two_at_a_time_and_only_compares_with_the_rest() {
-    let mut bench = Bench::new();
-    for n in 1..=5 {
-        bench.connect(n, Direction::Outbound);
-    }
-    let modes: Vec<Mode> = (1..=5).map(|n| first_request(&bench, n).mode).collect();
-    let (full, compare) = (Mode::Summary, Mode::Page);
-    assert_eq!(modes, [full, full, compare, compare, compare]);
-    assert_eq!(first_request(&bench, 3).limit, 0, "a page without records");
-    let (id, _) = bench.sent_to(3).pop().unwrap();
-    bench.answer(
-        id,
-        &Message::Response(PeerResponse {
-            count: 100,
-            ..page(Some(hello(None)), &[])
-        }),
-    );
-    assert_eq!(bench.sent_to(3).len(), 1, "no slot yet");
-    let (id, _) = bench.sent_to(1).pop().unwrap();
-    bench.answer(
-        id,
-        &Message::Response(page(Some(hello(None)), &[entry(&record(9, 1))])),
-    );
-    let (_, Message::Request(request)) = bench.sent_to(3).pop().unwrap() else {
-        panic!("no request");
-    };
-    assert_eq!(
-        (bench.sent_to(3).len(), request.mode, request.hello),
-        (2, Mode::Summary, None)
-    );
-}
-
-#[test]
-fn a_list_with_the_higher_version_of_the_askers_own_record_says_so() {
-    let mut bench = Bench::new();
-    bench.store([record(1, 50)]);
-    bench.connect(1, Direction::Inbound);
-    let Message::Response(response) = bench.ask(1, &Message::Request(question(Some(hello(None)))))
-    else {
-        panic!("no response");
-    };
-    assert!(
-        response
-            .records
-            .iter()
-            .any(|entry| entry.envelope == record(1, 50).envelope())
-    );
-}
-
-#[test]
-fn a_dial_only_node_publishes_nothing() {
-    let mut bench = Bench::new();
-    bench.engine = btcfed_exchange_protocol::Engine::new(btcfed_exchange_protocol::EngineOptions {
-        config: Arc::default(),
-        own: key(0),
-        agent: String::new(),
-        seed: 1,
-        verifier: Arc::new(btcfed_core::identity::StrictVerifier),
-        set: Arc::default(),
-    });
-    bench.connect(1, Direction::Outbound);
-    assert!(first_request(&bench, 1).hello.unwrap().record.is_empty());
-    bench.befriend(2);
-    bench.wait(Duration::from_secs(5));
-    assert!(
-        bench
-            .outputs
-            .iter()
-            .all(|output| !matches!(output, Output::Store(_)))
-    );
-    assert_eq!(bench.announced_to(1), []);
-}
-
-#[test]
-fn a_peer_that_knows_no_summaries_is_asked_for_pages() {
-    let mut bench = Bench::new();
-    bench.connect(1, Direction::Outbound);
-    let (id, _) = bench.sent_to(1).pop().unwrap();
-    bench.answer(id, &refused(ErrorCode::Unsupported));
-    bench.wait(limits::RETRY_PAUSE);
-    let (id, Message::Request(request)) = bench.sent_to(1).pop().unwrap() else {
-        panic!("no request");
-    };
-    assert_eq!((request.mode, request.limit), (Mode::Page, 256));
-    let records = [entry(&record(9, 1))];
-    bench.answer(id, &Message::Response(page(Some(hello(None)), &records)));
-    assert_eq!(bench.stored_seq(9), Some(1));
-}
-
-#[test]
-fn beside_the_tree_only_ids_are_told_and_whoever_lacks_the_record_gets_it() {
-    let mut bench = Bench::new();
-    bench.befriend(1);
-    bench.befriend(2);
-    bench.befriend(3);
-    bench.settle();
-    // Peer 2 says that it knows what this node tells it: from now on it is told ids.
-    bench.ask(1, &announcement(&[entry(&record(8, 1))]));
-    let (id, _) = bench.sent_to(2).pop().unwrap();
-    let prune = Message::Announcement(PeerAnnouncement {
-        prune: true,
-        ..PeerAnnouncement::default()
-    });
-    bench.answer(id, &prune);
-    bench.settle();
-    bench.ask(1, &announcement(&[entry(&record(9, 1))]));
-    assert_eq!(bench.announced_to(3), [(key(9), 1)]);
-    bench.wait(limits::HINT_DELAY);
-    assert_eq!(bench.announced_to(2), []);
-    let (_, Message::Announcement(told)) = bench.sent_to(2).pop().unwrap() else {
-        panic!("not told");
-    };
-    assert_eq!((told.records.len(), told.ids.len()), (0, 1));
-    // It asks for the record, and is part of the tree again.
-    let want = Message::Request(PeerRequest {
-        mode: Mode::Want,
-        want: Some(Want {
-            salt: 0,
-            ids: told.ids,
-        }),
-        ..question(None)
-    });
-    let Message::Response(response) = bench.ask(2, &want) else {
-        panic!("no response");
-    };
-    assert_eq!(response.records[0].envelope, record(9, 1).envelope());
-    bench.settle();
-    bench.ask(1, &announcement(&[entry(&record(10, 1))]));
-    assert_eq!(bench.announced_to(2), [(key(10), 1)]);
-}
-
-#[test]
-fn an_id_that_stays_unknown_is_asked_for_and_an_empty_promise_is_counted() {
-    for is_kept in [true, false] {
-        let mut teller = Bench::new();
-        teller.befriend(7);
-        let ids = {
-            // What an honest node tells about record 9.
-            teller.befriend(8);
-            teller.ask(7, &announcement(&[entry(&record(5, 1))]));
-            let (id, _) = teller.sent_to(8).pop().unwrap();
-            let prune = PeerAnnouncement {
-                prune: true,
-                ..PeerAnnouncement::default()
-            };
-            teller.answer(id, &Message::Announcement(prune));
-            teller.settle();
-            teller.ask(7, &announcement(&[entry(&record(9, 1))]));
-            teller.wait(limits::HINT_DELAY);
-            match teller.sent_to(8).pop() {
-                Some((_, Message::Announcement(told))) => told.ids,
-                other => panic!("{other:?}"),
-            }
-        };
-        let mut bench = Bench::new();
-        bench.befriend(1);
-        bench.settle();
-        let told = Message::Announcement(PeerAnnouncement {
-            ids: ids.clone(),
-            ..PeerAnnouncement::default()
-        });
-        assert_eq!(bench.ask(1, &told), Message::Ack);
-        bench.wait(limits::GRAFT_PATIENCE);
-        let (id, Message::Request(request)) = bench.sent_to(1).pop().unwrap() else {
-            panic!("no request");
-        };
-        assert_eq!(request.want.unwrap().ids, ids);
-        if is_kept {
-            bench.answer(id, &Message::Response(page(None, &[entry(&record(9, 1))])));
-            assert_eq!(bench.stored_seq(9), Some(1));
-        } else {
-            bench.answer(id, &Message::Response(page(None, &[entry(&record(10, 1))])));
-            assert_eq!(bench.stored_seq(10), None, "not what it told of");
-            assert_eq!(bench.penalties(1), [Reaction::Warn]);
-        }
-    }
 }

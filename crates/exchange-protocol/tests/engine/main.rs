@@ -6,5 +6,6 @@ mod bench;
 mod bounds;
 mod conversation;
 mod hostile;
+mod neighbours;
 mod records;
 mod vectors;
