@@ -43,7 +43,10 @@ pub fn announcement(envelopes: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
         .into_iter()
         .map(|envelope| RecordEntry { envelope, age_s: 0 })
         .collect();
-    codec::encode(&Message::Announcement(PeerAnnouncement { records, ..PeerAnnouncement::default() }))
+    codec::encode(&Message::Announcement(PeerAnnouncement {
+        records,
+        ..PeerAnnouncement::default()
+    }))
 }
 
 /// The record of a test identity with one address of the test network.
