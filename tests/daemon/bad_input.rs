@@ -285,3 +285,29 @@ fn something_else_in_place_of_the_node_lock_is_told_at_once() {
     let (code, document) = run_json(dir.path(), &["run", "--listen", "/ip4/127.0.0.1/tcp/0"]);
     assert_eq!(code, 73, "{document}");
 }
+
+#[test]
+fn a_peers_file_that_somebody_holds_locked_is_told_as_busy_within_the_timeout() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = btcfed_core::testing::test_key(1).peer_id();
+    let target = format!("{id}@127.0.0.1:1");
+    assert_eq!(run_json(dir.path(), &["peers", "add", &target]).0, 0);
+    let file = fs::File::open(dir.path().join("peers.yaml.lock")).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let args = [
+        "peers",
+        "add",
+        &target,
+        "--name",
+        "alice",
+        "--timeout",
+        "200ms",
+    ];
+    let (code, document) = run_json(dir.path(), &args);
+    assert_eq!(code, 75, "{document}");
+    drop(file);
+    assert_eq!(
+        run_json(dir.path(), &["peers", "list"]).1["peers"][0]["name"],
+        Value::Null
+    );
+}

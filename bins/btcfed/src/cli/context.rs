@@ -87,13 +87,12 @@ impl Loaded {
         }
     }
 
-    /// Opens the peers file for one command, the daemon being stopped.
-    pub(super) fn open_store(&self) -> Result<FilePeerStore, CliError> {
+    /// Opens the peers file for one command, the daemon being stopped. Its lock is waited for as long as `--timeout`
+    /// says, else as long as the configuration says.
+    pub(super) fn open_store(&self, timeout: Option<Duration>) -> Result<FilePeerStore, CliError> {
         let config = &self.full.config;
-        Ok(wire::open_store_once(
-            &config.peers.file,
-            config.storage.lock_timeout,
-        )?)
+        let wait = timeout.unwrap_or(config.storage.lock_timeout);
+        Ok(wire::open_store_once(&config.peers.file, wait)?)
     }
 }
 
@@ -139,6 +138,20 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), CliError> {
         .file(dir.display())
         .hint("name another one with --state-dir")
     })
+}
+
+/// The runtime of a command that runs nodes.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            CliError::new(
+                Exit::Internal,
+                "fatal",
+                format!("cannot start the runtime: {error}"),
+            )
+        })
 }
 
 /// Why there is no key, with the exit code that fits.

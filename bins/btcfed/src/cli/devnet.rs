@@ -10,6 +10,7 @@ use btcfed_node_orchestrator::{NodeError, NodeHandle, NodeStatus};
 use tokio::task::JoinHandle;
 
 use crate::cli::args::{DevnetOptions, Global};
+use crate::cli::context;
 use crate::cli::devnet_table;
 use crate::cli::output::Output;
 use crate::cli::temp_dir::TempDir;
@@ -44,16 +45,7 @@ pub(super) fn run(
     options: &DevnetOptions,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            CliError::new(
-                Exit::Internal,
-                "fatal",
-                format!("cannot start the runtime: {error}"),
-            )
-        })?;
+    let runtime = context::runtime()?;
     let dir = TempDir::create("devnet", options.keep)?;
     if options.keep {
         output.talk(&format!("keeping every file in {}", dir.path().display()));

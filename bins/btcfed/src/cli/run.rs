@@ -33,16 +33,7 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<Exit, CliError> {
     let started = Instant::now();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            CliError::new(
-                Exit::Internal,
-                "fatal",
-                format!("cannot start the runtime: {error}"),
-            )
-        })?;
+    let runtime = context::runtime()?;
     let result = runtime.block_on(serve(global, options, output, started));
     // Blocking work that hangs (a dead disk) must not keep a stopped node alive.
     runtime.shutdown_background();

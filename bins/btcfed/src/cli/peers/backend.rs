@@ -58,9 +58,10 @@ impl Backend {
         let Self::Files(files) = self else {
             return Ok(());
         };
-        if let Some(reason) = files.store.health().degraded {
-            let reason = format!("peers file not written: {reason}");
-            return Err(CliError::new(Exit::Io, "transient", reason));
+        if files.store.health().degraded.is_some() {
+            files.store.flush().map_err(|error| {
+                CliError::from(error).hint("nothing was written; try again, or raise --timeout")
+            })?;
         }
         files.store.close()?;
         output.talk("the daemon is not running; worked on the peers file");
@@ -73,7 +74,7 @@ impl Files {
         let loaded = context::load(global)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         Ok(Self {
-            store: loaded.open_store()?,
+            store: loaded.open_store(global.timeout)?,
             // Without an identity there is no self to mistake a peer for.
             own: loaded.existing_key().ok().map(|secret| secret.public()),
             runtime: runtime.map_err(|error| {
