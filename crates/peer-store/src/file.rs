@@ -371,6 +371,9 @@ impl TheFile {
 
     /// Says what is wrong with a file and keeps its bytes where that matters.
     fn judge(&mut self, target: &Path, document: &Document, bytes: Vec<u8>) {
+        if document.is_blank() && bytes.trim_ascii().is_empty() && !self.was_read {
+            tracing::warn!(path = %target.display(), "the peers file is empty; the node starts without peers");
+        }
         let bad = document.bad().count();
         let is_torn = !document.damage.is_empty();
         let entries: HashSet<Print> = document
