@@ -153,7 +153,11 @@ async fn converse(mut stream: UnixStream, service: &Service) -> io::Result<()> {
             Some(Line::TooLong) => (Reply::from(protocol::too_long()), true),
             Some(Line::Whole(line)) => (service.answer(&line).await, false),
         };
-        send(&mut write, &reply.answer).await?;
+        let sent = send(&mut write, &reply.answer).await;
+        if reply.stops {
+            service.stop().await;
+        }
+        sent?;
         if let Some(events) = reply.events {
             return stream_events(&mut read, &mut write, events).await;
         }

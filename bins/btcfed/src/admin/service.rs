@@ -28,6 +28,8 @@ pub(super) struct Service {
 pub(super) struct Reply {
     pub(super) answer: Value,
     pub(super) events: Option<Events>,
+    /// The node is to stop once the answer is on its way: a process that ends answers nobody.
+    pub(super) stops: bool,
 }
 
 impl From<Value> for Reply {
@@ -35,6 +37,7 @@ impl From<Value> for Reply {
         Self {
             answer,
             events: None,
+            stops: false,
         }
     }
 }
@@ -66,6 +69,7 @@ impl Service {
             return Reply {
                 answer: protocol::success(&request.id, &result),
                 events: request.flag("follow").then_some(events),
+                stops: false,
             };
         }
         let answer = match self.run(&request).await {
@@ -73,7 +77,16 @@ impl Service {
             Some(Err(error)) => protocol::error(&request.id, &error),
             None => protocol::unknown_method(&request.id, &request.method),
         };
-        answer.into()
+        Reply {
+            answer,
+            events: None,
+            stops: request.method == "stop",
+        }
+    }
+
+    /// Stops the node.
+    pub(super) async fn stop(&self) {
+        self.node.shutdown().await;
     }
 
     /// Does what a request asks for; `None` for a method that does not exist.
@@ -91,10 +104,8 @@ impl Service {
                 .await
                 .map(|report| view::reload(&report))
                 .map_err(reload_error),
-            "stop" => {
-                node.shutdown().await;
-                Ok(view::with_schema("stop", json!({ "stopping": true })))
-            }
+            // Done by whoever sends the answer, after it.
+            "stop" => Ok(view::with_schema("stop", json!({ "stopping": true }))),
             _ => return self.peers(request).await,
         })
     }
