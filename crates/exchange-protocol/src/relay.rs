@@ -165,6 +165,17 @@ impl Engine {
         self.push(Output::Store(patch));
     }
 
+    /// True when the peer introduced itself on this connection; else it is told to.
+    fn is_introduced(&mut self, now: Now, peer: PeerKey, token: RequestToken) -> bool {
+        let met = self.sessions.get(&peer).is_some_and(|session| session.met);
+        if !met {
+            let text = "introduce yourself first";
+            self.reply(token, &refusal(ErrorCode::HelloRequired, text));
+            self.offend(now, peer, Offence::Unknown);
+        }
+        met
+    }
+
     pub(crate) fn on_announcement(
         &mut self,
         now: Now,
@@ -172,12 +183,7 @@ impl Engine {
         token: RequestToken,
         announcement: &PeerAnnouncement,
     ) {
-        if !self.sessions.get(&peer).is_some_and(|session| session.met) {
-            self.reply(
-                token,
-                &refusal(ErrorCode::HelloRequired, "introduce yourself first"),
-            );
-            self.offend(now, peer, Offence::Unknown);
+        if !self.is_introduced(now, peer, token) {
             return;
         }
         let envelopes = announcement.records.iter().map(|entry| &*entry.envelope);
@@ -223,12 +229,7 @@ impl Engine {
         token: RequestToken,
         update: &PeerUpdate,
     ) {
-        if !self.sessions.get(&peer).is_some_and(|session| session.met) {
-            self.reply(
-                token,
-                &refusal(ErrorCode::HelloRequired, "introduce yourself first"),
-            );
-            self.offend(now, peer, Offence::Unknown);
+        if !self.is_introduced(now, peer, token) {
             return;
         }
         let intake = self.check_own_record(now, peer, &update.record.envelope);

@@ -140,6 +140,25 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), CliError> {
     })
 }
 
+/// What `init` and `run` both take, as configuration values.
+pub(super) fn common_flags(
+    name: Option<&str>,
+    listen: &[String],
+    bootstrap: &[String],
+) -> Vec<FlagValue> {
+    let name = name.map(|name| FlagValue::new("--name", "node.name", name));
+    let lists = [
+        ("--listen", "network.addresses", listen),
+        ("--bootstrap", "peers.bootstrap", bootstrap),
+    ];
+    let lists = lists
+        .into_iter()
+        .filter(|(_, _, values)| !values.is_empty());
+    name.into_iter()
+        .chain(lists.map(|(flag, key, values)| FlagValue::new(flag, key, values.join(","))))
+        .collect()
+}
+
 /// The runtime of a command that runs nodes.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()

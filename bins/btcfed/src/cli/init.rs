@@ -9,7 +9,7 @@ use btcfed_config::{
 use serde_json::json;
 
 use crate::cli::args::{Global, InitOptions};
-use crate::cli::context::{create_dir, key_error};
+use crate::cli::context::{self, create_dir, key_error};
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
 use crate::view::with_schema;
@@ -110,21 +110,13 @@ fn flags(options: &InitOptions) -> Vec<FlagValue> {
     let mut flags = Vec::new();
     let mut set =
         |flag: &str, key: &str, value: String| flags.push(FlagValue::new(flag, key, value));
-    if let Some(name) = &options.name {
-        set("--name", "node.name", name.clone());
-    }
     if let Some(federation) = &options.federation {
         set("--federation", "node.federation", federation.clone());
     }
-    if !options.listen.is_empty() {
-        set("--listen", "network.addresses", options.listen.join(","));
-    }
-    if !options.bootstrap.is_empty() {
-        set(
-            "--bootstrap",
-            "peers.bootstrap",
-            options.bootstrap.join(","),
-        );
-    }
+    flags.extend(context::common_flags(
+        options.name.as_deref(),
+        &options.listen,
+        &options.bootstrap,
+    ));
     flags
 }

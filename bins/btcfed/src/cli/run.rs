@@ -230,19 +230,11 @@ fn flags(global: &Global, options: &RunOptions) -> Vec<FlagValue> {
     if let Some(level) = &options.log_level {
         set("--log-level", "logging.level", level.clone());
     }
-    if let Some(name) = &options.name {
-        set("--name", "node.name", name.clone());
-    }
-    if !options.listen.is_empty() {
-        set("--listen", "network.addresses", options.listen.join(","));
-    }
-    if !options.bootstrap.is_empty() {
-        set(
-            "--bootstrap",
-            "peers.bootstrap",
-            options.bootstrap.join(","),
-        );
-    }
+    flags.extend(context::common_flags(
+        options.name.as_deref(),
+        &options.listen,
+        &options.bootstrap,
+    ));
     flags
 }
 
