@@ -10,15 +10,15 @@ use btcfed_core::network::RequestToken;
 use btcfed_core::time::Now;
 
 use crate::codec;
-use crate::digest;
+use crate::defence::score::Offence;
 use crate::engine::{Engine, refusal};
 use crate::limits;
 use crate::message::{
     CellBlock, CellRange, ErrorCode, Message, Mode, PeerRequest, PeerResponse, Want,
 };
-use crate::rateless;
-use crate::score::Offence;
-use crate::tree::OPEN_SALT;
+use crate::reconcile::digest;
+use crate::reconcile::rateless;
+use crate::relay::tree::OPEN_SALT;
 
 /// Lists whose lengths differ by more than this differ by more than the cells of one reconciliation can tell.
 const MOST_DIFFERENCES: u32 = 2730;

@@ -2,6 +2,10 @@
 //!
 //! Whatever the bytes, decoding never panics and never allocates more than a small multiple of the frame.
 
+mod debug_json;
+mod scan;
+pub(crate) mod wire;
+
 use btcfed_core::{ErrorKind, PeerKey, limits};
 use prost::Message as _;
 
@@ -10,8 +14,6 @@ use crate::message::{
     Cell, CellBlock, CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement,
     PeerRequest, PeerResponse, PeerUpdate, RecordEntry, Summary, Want,
 };
-use crate::scan;
-use crate::wire;
 
 /// A frame that cannot be taken in. Caused by whoever wrote it; nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

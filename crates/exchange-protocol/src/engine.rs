@@ -12,15 +12,15 @@ use btcfed_core::time::{MonotonicTime, Now};
 use btcfed_core::{PeerKey, PeerSet, SignedRecord};
 
 use crate::answer::Snapshot;
-use crate::budget::Parked;
 use crate::codec;
+use crate::defence::budget::Parked;
+use crate::defence::score::{Offence, Scores};
 use crate::limits;
 use crate::message::{ErrorCode, ErrorReply, Message};
 use crate::phase::{Phase, PhaseEvent};
+use crate::relay::tree::News;
 use crate::schedule::SyncTimer;
-use crate::score::{Offence, Scores};
 use crate::session::{Closing, Session};
-use crate::tree::News;
 use crate::view::View;
 
 /// What an [`Engine`] is made of.

@@ -81,29 +81,20 @@
 #![warn(clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
 mod answer;
-mod bucket;
-mod budget;
 pub mod codec;
-mod debug_json;
-mod digest;
+mod defence;
 mod engine;
 mod introduce;
 pub mod limits;
 pub mod message;
 mod phase;
-mod rateless;
 mod reconcile;
 mod relay;
-mod scan;
 mod schedule;
-mod score;
 mod session;
 pub mod simulate;
 mod sync;
-mod tree;
-mod validate;
 mod view;
-mod wire;
 
 pub use engine::{Engine, EngineOptions};
 pub use phase::Phase;

@@ -1,18 +1,20 @@
 //! The asking side of a reconciliation: cells in, a difference out; what is missing here is asked for by its ids, what is
 //! missing there is announced. Pages are the fallback.
 
+pub(crate) mod digest;
+pub(crate) mod rateless;
+
 use std::collections::BTreeSet;
 
 use btcfed_core::time::Now;
 use btcfed_core::{PeerKey, SignedRecord};
 
-use crate::digest;
+use crate::defence::validate;
 use crate::engine::{Engine, Sent};
 use crate::limits;
 use crate::message::{Cell, CellBlock, CellRange, Message, Mode, PeerRequest, PeerResponse, Want};
-use crate::rateless::{self, Decoded, Difference};
+use crate::reconcile::rateless::{Decoded, Difference};
 use crate::session::Stage;
-use crate::validate;
 
 /// What is known of the difference so far.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,7 @@
 //! Records on their way: in through the one gate, into the store, and on to whoever lacks them.
 
+pub(crate) mod tree;
+
 use std::time::Duration;
 
 use btcfed_core::exchange::{Notice, Output};
@@ -9,13 +11,13 @@ use btcfed_core::time::Now;
 use btcfed_core::{PeerKey, PeerOp, PeerPatch, SignedRecord};
 
 use crate::codec;
+use crate::defence::score::Offence;
+use crate::defence::validate::{self, Triage};
 use crate::engine::{Engine, Sent, as_u64, rate_refusal, refusal};
 use crate::limits;
 use crate::message::{ErrorCode, Message, PeerAnnouncement, PeerUpdate, RecordEntry};
 use crate::phase::Phase;
-use crate::score::Offence;
-use crate::tree::open_id;
-use crate::validate::{self, Triage};
+use crate::relay::tree::open_id;
 use crate::view::is_meaningful;
 
 /// After a refusal there should be room for a whole announcement.

@@ -9,7 +9,7 @@ use btcfed_core::network::Direction;
 use btcfed_core::time::MonotonicTime;
 use btcfed_core::{PeerKey, SignedRecord};
 
-use crate::budget::Budgets;
+use crate::defence::budget::Budgets;
 use crate::limits;
 use crate::reconcile::Reconciliation;
 use crate::view::is_meaningful;

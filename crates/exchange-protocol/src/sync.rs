@@ -4,11 +4,11 @@ use btcfed_core::PeerKey;
 use btcfed_core::exchange::{Notice, Reaction};
 use btcfed_core::time::Now;
 
+use crate::defence::score::Offence;
 use crate::engine::{Engine, Sent};
 use crate::limits;
 use crate::message::{ErrorCode, Message, Mode, PeerRequest, PeerResponse};
 use crate::phase::PhaseEvent;
-use crate::score::Offence;
 use crate::session::{Round, Stage};
 
 /// A page.

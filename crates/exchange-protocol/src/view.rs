@@ -8,9 +8,9 @@ use btcfed_core::addr::AddrScope;
 use btcfed_core::time::{MonotonicTime, Now, Timestamp};
 use btcfed_core::{Issuer, PeerKey, PeerRecord, PeerSet, SignedRecord};
 
-use crate::digest;
 use crate::limits;
 use crate::message::{RecordEntry, Summary};
+use crate::reconcile::digest;
 use crate::session::Versions;
 
 /// The list, as of now.

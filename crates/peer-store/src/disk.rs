@@ -1,5 +1,11 @@
 //! The few things a store asks of a disk, behind a port: where faults are injected and other media are plugged in.
 
+pub(crate) mod base;
+pub(crate) mod displaced;
+pub(crate) mod lock;
+pub(crate) mod replace;
+pub(crate) mod watch;
+
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

@@ -11,15 +11,15 @@ use btcfed_core::patch::PeerChange;
 use btcfed_core::peer::PeerRecord;
 use btcfed_core::store::{StoreError, StoreEvent};
 
-use crate::base;
+use crate::disk::base;
+use crate::disk::displaced::{DisplacedFiles, Late, Print};
+use crate::disk::lock::{Access, with_lock};
+use crate::disk::replace::{self, MAX_DAMAGED_KEPT, failed, keep_aside};
 use crate::disk::{Disk, FileInfo};
-use crate::displaced::{DisplacedFiles, Late, Print};
-use crate::document::{Checksum, Document, FORMAT_VERSION, cut};
-use crate::lock::{Access, with_lock};
 use crate::merge::{Adopted, merge};
-use crate::render::{self, Stamp, render};
-use crate::replace::{self, MAX_DAMAGED_KEPT, failed, keep_aside};
 use crate::shared::Shared;
+use crate::text::document::{Checksum, Document, FORMAT_VERSION, cut};
+use crate::text::render::{self, Stamp, render};
 use crate::worker::PATIENCE;
 
 /// Most adopted differences that are logged one by one.

@@ -43,39 +43,24 @@
 //! # What it does not know
 //! Where peers come from, whether they can be reached, and what a network is.
 
-mod amend;
-mod base;
 mod clock;
 mod disk;
-mod displaced;
-mod document;
-mod entry;
 mod file;
-mod guard;
-mod lock;
 mod merge;
 mod options;
-mod quick;
-mod render;
-mod replace;
-mod rows;
-mod scalar;
-mod scan;
 mod shared;
-mod spell;
-mod split;
 mod store;
-mod watch;
+mod text;
 mod worker;
 
-pub use base::{BASE_DELAY, MAX_OLD_COPIES};
 pub use clock::SystemClock;
+pub use disk::base::{BASE_DELAY, MAX_OLD_COPIES};
+pub use disk::replace::MAX_DAMAGED_KEPT;
+pub use disk::watch::POLL_INTERVAL;
 pub use disk::{Disk, FileInfo, HeldFile, OsDisk, PendingFile};
-pub use document::FORMAT_VERSION;
-pub use guard::{MAX_ENTRY_BYTES, MAX_FLOW_DEPTH, MAX_LINE_BYTES};
 pub use options::StoreOptions;
-pub use replace::MAX_DAMAGED_KEPT;
 pub use shared::MAX_WAITING;
 pub use store::FilePeerStore;
-pub use watch::POLL_INTERVAL;
+pub use text::document::FORMAT_VERSION;
+pub use text::guard::{MAX_ENTRY_BYTES, MAX_FLOW_DEPTH, MAX_LINE_BYTES};
 pub use worker::{PATIENCE, RELOAD_PATIENCE};

@@ -15,7 +15,7 @@ use btcfed_core::peer::{
 };
 use btcfed_core::record::SignedRecord;
 
-use crate::document::Document;
+use crate::text::document::Document;
 
 /// What came of a merge.
 #[derive(Debug)]
@@ -376,7 +376,7 @@ fn words(record: &PeerRecord) -> String {
 
 /// Addresses the entry itself lists, as opposed to what the state says about others.
 fn listed(record: &PeerRecord) -> Vec<String> {
-    crate::spell::listed(record)
+    crate::text::spell::listed(record)
 }
 
 /// True when two records agree in everything that people write.
@@ -489,7 +489,7 @@ mod tests {
     use btcfed_core::time::Timestamp;
     use btcfed_core::{Now, PeerOp, PeerPatch};
 
-    use crate::render::{Stamp, render};
+    use crate::text::render::{Stamp, render};
 
     fn parse(text: &str) -> Document {
         Document::parse(text.as_bytes(), &Document::default(), Timestamp::UNIX_EPOCH)

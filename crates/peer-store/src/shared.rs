@@ -11,8 +11,8 @@ use btcfed_core::store::{Reloaded, SkippedEntry, StoreError, StoreEvent, StoreHe
 use btcfed_core::{PeerSet, time::Timestamp};
 use tokio::sync::{broadcast, oneshot};
 
-use crate::document::FORMAT_VERSION;
 use crate::options::{StoreOptions, Tuning};
+use crate::text::document::FORMAT_VERSION;
 
 /// Most callers that may wait for the disk at a time; further ones are told `durable: false` at once.
 pub const MAX_WAITING: usize = 65_536;

@@ -18,8 +18,8 @@ use btcfed_core::store::{
 };
 use tokio::sync::oneshot;
 
+use crate::disk::replace::failed;
 use crate::options::{StoreOptions, Tuning};
-use crate::replace::failed;
 use crate::shared::{Reply, Request, Shared};
 use crate::worker::Worker;
 

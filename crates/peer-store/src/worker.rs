@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use btcfed_core::store::{Reloaded, StoreError, StoreEvent};
 
+use crate::disk::lock::{Access, with_lock};
+use crate::disk::watch::{POLL_INTERVAL, Watch};
 use crate::file::{Outcome, TheFile};
-use crate::lock::{Access, with_lock};
 use crate::shared::{Reply, Request, Shared};
-use crate::watch::{POLL_INTERVAL, Watch};
 
 /// How long an edit that looks half-written is waited for before it is taken as it is.
 pub const PATIENCE: Duration = Duration::from_secs(2);

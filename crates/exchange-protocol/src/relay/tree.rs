@@ -12,14 +12,14 @@ use std::time::Duration;
 use btcfed_core::PeerKey;
 use btcfed_core::time::{MonotonicTime, Now};
 
-use crate::bucket::TokenBucket;
-use crate::digest;
+use crate::defence::bucket::TokenBucket;
+use crate::defence::score::Offence;
+use crate::defence::validate;
 use crate::engine::{Engine, Sent};
 use crate::limits;
 use crate::message::{Message, Mode, PeerRequest, PeerResponse, Want};
-use crate::score::Offence;
+use crate::reconcile::digest;
 use crate::session::Session;
-use crate::validate;
 
 /// The salt of ids that are told unasked: everybody must compute the same ones. Nobody gains by two own versions that
 /// have the same id, and nobody can find one for somebody else's.

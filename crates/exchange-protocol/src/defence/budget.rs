@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use btcfed_core::PeerKey;
 use btcfed_core::time::MonotonicTime;
 
-use crate::bucket::TokenBucket;
+use crate::defence::bucket::TokenBucket;
 use crate::limits;
 
 /// The budgets of one peer.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use btcfed_core::key::PeerKey;
 use serde_yaml::Value;
 
-use crate::scan::scan;
+use crate::text::scan::scan;
 
 /// Largest entry that is read, in bytes: some thousand addresses. Larger ones are skipped, and stay in the file.
 pub const MAX_ENTRY_BYTES: usize = 256 * 1024;

@@ -17,7 +17,7 @@ use btcfed_core::record::{UnverifiedRecord, verify_all};
 use btcfed_core::time::Now;
 use btcfed_core::{PeerKey, SignedRecord};
 
-use crate::score::Offence;
+use crate::defence::score::Offence;
 use crate::view::{View, is_meaningful};
 
 /// What is worth a signature check.

@@ -12,9 +12,9 @@ use btcfed_core::record::{SignedRecord, UnverifiedRecord};
 use btcfed_core::time::Timestamp;
 use serde_yaml::{Mapping, Value};
 
-use crate::guard::{self, Refusal};
-use crate::quick;
-use crate::scalar;
+use crate::text::guard::{self, Refusal};
+use crate::text::quick;
+use crate::text::scalar;
 
 /// Fields of an entry that have a meaning here; all others are kept as they are.
 pub(crate) const FIELDS: [&str; 8] = [

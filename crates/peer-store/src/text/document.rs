@@ -15,12 +15,12 @@ use btcfed_core::peer::{Forgotten, PeerRecord};
 use btcfed_core::store::SkippedEntry;
 use btcfed_core::time::Timestamp;
 
-use crate::amend::remark;
-use crate::entry::{self, Peer, Trust};
-use crate::guard::{self, Refusal};
-use crate::rows;
-use crate::spell::Style;
-use crate::split::{self, Head, List, Part, Split, flow_elements, is_marker};
+use crate::text::amend::remark;
+use crate::text::entry::{self, Peer, Trust};
+use crate::text::guard::{self, Refusal};
+use crate::text::rows;
+use crate::text::spell::Style;
+use crate::text::split::{self, Head, List, Part, Split, flow_elements, is_marker};
 
 /// The version of the format that this program writes.
 pub const FORMAT_VERSION: u64 = 1;

@@ -8,7 +8,7 @@ use btcfed_core::store::StoreError;
 use btcfed_core::time::Timestamp;
 
 use crate::disk::{Disk, FileInfo, HeldFile};
-use crate::scalar;
+use crate::text::scalar;
 
 /// How many damaged files are kept aside. Those of earlier sessions give way first, then those of this one between its
 /// first and its newest.
@@ -142,7 +142,7 @@ pub(crate) fn keep_aside(
     let aside = path.with_file_name(aside_name(&prefix, &stamp, number));
     let written = disk
         .write_new(&aside, bytes, like)
-        .and_then(super::disk::PendingFile::sync);
+        .and_then(crate::disk::PendingFile::sync);
     if let Err(error) = written {
         if let Err(leftover) = disk.remove(&aside) {
             tracing::debug!(path = %aside.display(), error = %leftover, "an incomplete copy stays");

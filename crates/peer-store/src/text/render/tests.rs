@@ -36,7 +36,7 @@ fn write(document: &Document, set: &PeerSet) -> String {
     );
     assert_eq!(
         again.checksum,
-        crate::document::Checksum::Matches,
+        crate::text::document::Checksum::Matches,
         "{}",
         text(&written)
     );
@@ -436,5 +436,5 @@ fn a_cut_off_end_is_noticed() {
         ),
         (1, 0, 0)
     );
-    assert_eq!(edited.checksum, crate::document::Checksum::Differs);
+    assert_eq!(edited.checksum, crate::text::document::Checksum::Differs);
 }

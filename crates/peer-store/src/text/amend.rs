@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use btcfed_core::key::PeerKey;
 
-use crate::entry::{self, Listed, Peer, Trust};
-use crate::scalar;
-use crate::scan::{Line, LineKind, scan};
-use crate::spell::{self, Style};
+use crate::text::entry::{self, Listed, Peer, Trust};
+use crate::text::scalar;
+use crate::text::scan::{Line, LineKind, scan};
+use crate::text::spell::{self, Style};
 
 /// The text of an entry that says what `new` says, starting from `text`, which says what `old` says.
 ///
@@ -242,7 +242,7 @@ impl<'a> Layout<'a> {
                 comments.extend((self.lines[index].kind == LineKind::Comment).then_some(line));
                 continue;
             };
-            let Ok(serde_yaml::Value::String(text)) = crate::guard::value(spelled) else {
+            let Ok(serde_yaml::Value::String(text)) = crate::text::guard::value(spelled) else {
                 continue;
             };
             let says = match entry::address(&text, key) {

@@ -6,9 +6,9 @@ use btcfed_core::peer::Forgotten;
 use btcfed_core::time::Timestamp;
 use serde_yaml::{Mapping, Value};
 
-use crate::guard::{self, Refusal};
-use crate::scalar::{self, FlowMap};
-use crate::spell::Style;
+use crate::text::guard::{self, Refusal};
+use crate::text::scalar::{self, FlowMap};
+use crate::text::spell::Style;
 
 /// Reads an element of `bans`. What a person leaves out gets a sensible meaning: by the operator, for ever, since now.
 pub(crate) fn ban(text: &str, now: Timestamp) -> Result<Ban, Refusal> {

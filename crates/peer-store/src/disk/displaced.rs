@@ -6,7 +6,7 @@ use std::io;
 use std::time::{Instant, SystemTime};
 
 use crate::disk::HeldFile;
-use crate::document::Document;
+use crate::text::document::Document;
 use crate::worker::PATIENCE;
 
 /// Most replaced files that are held at a time: those of the last saves. Each takes one descriptor.

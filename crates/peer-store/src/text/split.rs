@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::amend::name_at;
-use crate::scan::{Line, LineKind, scan};
+use crate::text::amend::name_at;
+use crate::text::scan::{Line, LineKind, scan};
 
 /// A single-value line that the store rewrites on every save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

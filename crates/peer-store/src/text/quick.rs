@@ -7,9 +7,9 @@ use btcfed_core::key::PeerKey;
 use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource, PeerStatus};
 use btcfed_core::time::Timestamp;
 
-use crate::entry::{self, Contact, Listed, Peer, Trust};
-use crate::guard::{MAX_ENTRY_BYTES, MAX_LINE_BYTES};
-use crate::scalar;
+use crate::text::entry::{self, Contact, Listed, Peer, Trust};
+use crate::text::guard::{MAX_ENTRY_BYTES, MAX_LINE_BYTES};
+use crate::text::scalar;
 
 /// Deepest flow nesting that is read here: `state: {addrs: [{...}]}`.
 const MAX_DEPTH: usize = 3;
@@ -347,7 +347,7 @@ fn contact(item: Flow<'_>) -> Option<Contact> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spell::{self, Style};
+    use crate::text::spell::{self, Style};
     use btcfed_core::SignedRecord;
     use btcfed_core::testing::{test_addr, test_key, test_record, test_secret};
     use std::time::Duration;

@@ -9,13 +9,13 @@ use btcfed_core::key::PeerKey;
 use btcfed_core::peer::{Forgotten, PeerRecord};
 use btcfed_core::time::Timestamp;
 
-use crate::amend::{amend, remark};
-use crate::document::{Document, FORMAT_VERSION, Item, Piece, Says, checksum_of, list_value};
-use crate::entry::Peer;
-use crate::rows;
-use crate::scalar;
-use crate::spell::{self, Style};
-use crate::split::{Head, List, is_end_marker};
+use crate::text::amend::{amend, remark};
+use crate::text::document::{Document, FORMAT_VERSION, Item, Piece, Says, checksum_of, list_value};
+use crate::text::entry::Peer;
+use crate::text::rows;
+use crate::text::scalar;
+use crate::text::spell::{self, Style};
+use crate::text::split::{Head, List, is_end_marker};
 
 /// What a new file begins with.
 const PREFACE: &str = "# Peers of this node. Yours to edit, also while the node runs: comments, order and indentation are kept.";
@@ -92,7 +92,7 @@ pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Document {
     let mut document = Document {
         damage: Vec::new(),
         unrolled: false,
-        checksum: crate::document::Checksum::Matches,
+        checksum: crate::text::document::Checksum::Matches,
         version: FORMAT_VERSION,
         generation: stamp.generation,
         pieces: Vec::with_capacity(old.pieces.len() + 8),

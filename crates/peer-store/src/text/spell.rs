@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use btcfed_core::peer::{AddressSource, PeerAddress, PeerRecord, PeerStatus};
 use btcfed_core::record::SignedRecord;
 
-use crate::entry::{FIELDS, Peer, default_source};
-use crate::scalar::{self, FlowMap};
+use crate::text::entry::{FIELDS, Peer, default_source};
+use crate::text::scalar::{self, FlowMap};
 
 /// How a file is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +163,7 @@ pub(crate) fn as_written(record: &PeerRecord) -> PeerRecord {
 
 /// Extra fields may be any YAML or JSON text; on one line it cannot disturb its neighbours.
 fn one_line(text: &str) -> String {
-    match crate::guard::value(text) {
+    match crate::text::guard::value(text) {
         Ok(value) => scalar::flow(&value),
         Err(_) => scalar::string(text),
     }
@@ -260,7 +260,7 @@ fn contact(known: &PeerAddress, record: &PeerRecord) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Trust, parse};
+    use crate::text::entry::{Trust, parse};
     use btcfed_core::peer::PeerSource;
     use btcfed_core::testing::{test_addr, test_key, test_secret};
     use btcfed_core::time::Timestamp;

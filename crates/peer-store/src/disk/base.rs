@@ -9,10 +9,10 @@ use std::time::Duration;
 use btcfed_core::store::StoreError;
 use btcfed_core::time::Timestamp;
 
+use crate::disk::replace::{directory, failed, name, replace};
 use crate::disk::{Disk, FileInfo};
-use crate::document::{Checksum, Document, FORMAT_VERSION};
-use crate::replace::{directory, failed, name, replace};
-use crate::scalar;
+use crate::text::document::{Checksum, Document, FORMAT_VERSION};
+use crate::text::scalar;
 
 /// What the name of the base has after the name of the file.
 const BASE: &str = ".base";

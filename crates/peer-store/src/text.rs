@@ -1,0 +1,13 @@
+//! The text of a peers file: reading it entry by entry, and writing it so that what people wrote stays.
+
+pub(crate) mod amend;
+pub(crate) mod document;
+pub(crate) mod entry;
+pub(crate) mod guard;
+pub(crate) mod quick;
+pub(crate) mod render;
+pub(crate) mod rows;
+pub(crate) mod scalar;
+pub(crate) mod scan;
+pub(crate) mod spell;
+pub(crate) mod split;
