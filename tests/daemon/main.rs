@@ -19,6 +19,7 @@ mod invites;
 mod keys;
 mod last_good;
 mod lifecycle;
+mod log;
 mod operator;
 mod packaging;
 mod peers;

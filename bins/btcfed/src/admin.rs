@@ -3,6 +3,7 @@
 //! Whoever may open the socket may steer the node; its file mode (`admin.mode`) is the access control.
 
 pub mod client;
+mod group;
 mod journal;
 pub mod protocol;
 pub mod server;

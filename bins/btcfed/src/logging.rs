@@ -1,15 +1,18 @@
-//! The log: to standard error, as text or JSON, with a level and a format that change while running.
+//! The log: to standard error or a file, as text or JSON. Place, level and form change while running.
 
 mod queue;
+mod target;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use btcfed_core::config::{LogFormat, LogLevel, LoggingConfig, NodeConfig};
+use btcfed_core::config::{LogColor, LogFormat, LogLevel, LoggingConfig, NodeConfig};
+use btcfed_core::error::ErrorKind;
 use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::{Format, Full, Json, Writer};
@@ -21,13 +24,33 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use self::queue::LogQueue;
 pub use self::queue::MAX_WAITING_LINES;
+use self::target::Target;
 
-/// Changes the level and the format of the running log.
+/// Changes the place, the level and the form of the running log.
 #[derive(Clone, Debug)]
 pub struct Logging {
     filter: reload::Handle<EnvFilter, Registry>,
-    json: Arc<AtomicBool>,
+    look: Arc<Look>,
     queue: LogQueue,
+    file: Arc<Mutex<Option<PathBuf>>>,
+}
+
+/// How lines look; read for each of them.
+#[derive(Debug)]
+struct Look {
+    json: AtomicBool,
+    color: AtomicBool,
+    /// What the command line says about colours goes before the configuration.
+    asked: Option<bool>,
+}
+
+impl Look {
+    fn adopt(&self, config: &LoggingConfig) {
+        let color = self.asked.unwrap_or_else(|| wants_color(config));
+        self.json.store(wants_json(config), Ordering::Relaxed);
+        self.color
+            .store(color && config.file.is_none(), Ordering::Relaxed);
+    }
 }
 
 /// Logging could not be started. Nothing changed.
@@ -37,27 +60,54 @@ pub enum StartError {
     /// Something in this process set up logging before.
     #[error("logging is set up already in this process")]
     AlreadySetUp,
+    /// The log file cannot be opened.
+    #[error(transparent)]
+    File(FileError),
     /// The operating system gives no thread to write with.
     #[error("cannot start the log: {0}")]
     Thread(#[from] io::Error),
 }
 
+/// A log file that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the log file {}: {error}; set logging.file to a file in a folder the node may write to", .path.display())]
+pub struct FileError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// Our crates, without their common prefix.
+const OUR_CRATES: [&str; 6] = [
+    "core",
+    "config",
+    "peer_store",
+    "exchange_protocol",
+    "network",
+    "node_orchestrator",
+];
+
 impl Logging {
-    /// Starts logging to standard error, with or without colours in the text format.
+    /// Starts logging. `color` goes before what the configuration says about colours.
     ///
     /// # Errors
-    /// Something in this process set up logging before, or there is no thread to write with. Nothing changed.
-    pub fn start(config: LoggingConfig, colour: bool) -> Result<Self, StartError> {
-        let queue = LogQueue::start(io::stderr())?;
-        let (filter, handle) = reload::Layer::new(filter(config.level));
-        let json = Arc::new(AtomicBool::new(wants_json(config.format)));
+    /// Something in this process set up logging before, the log file cannot be opened, or there is no thread to write with.
+    /// Nothing changed.
+    pub fn start(config: &LoggingConfig, color: Option<bool>) -> Result<Self, StartError> {
+        let target = open(config.file.as_deref()).map_err(StartError::File)?;
+        let queue = LogQueue::start(target)?;
+        let (filter, handle) = reload::Layer::new(filter(config));
+        let look = Arc::new(Look {
+            json: AtomicBool::new(false),
+            color: AtomicBool::new(false),
+            asked: color,
+        });
+        look.adopt(config);
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(queue.clone())
-            .with_ansi(colour)
             // A closed standard error must not stop the node.
             .log_internal_errors(false)
             .event_format(Switch {
-                json: Arc::clone(&json),
+                look: Arc::clone(&look),
                 text: Format::default(),
                 // Without spans: the formatter panics on fields that were recorded for the text format.
                 object: Format::default()
@@ -72,8 +122,9 @@ impl Logging {
             .map_err(|_| StartError::AlreadySetUp)?;
         Ok(Self {
             filter: handle,
-            json,
+            look,
             queue,
+            file: Arc::new(Mutex::new(config.file.clone())),
         })
     }
 
@@ -82,60 +133,97 @@ impl Logging {
         self.queue.flush(limit)
     }
 
-    fn apply(&self, config: LoggingConfig) {
-        self.json
-            .store(wants_json(config.format), Ordering::Relaxed);
-        if let Err(error) = self.filter.reload(filter(config.level)) {
+    fn apply(&self, config: &LoggingConfig, target: Option<Target>) {
+        self.look.adopt(config);
+        if let Err(error) = self.filter.reload(filter(config)) {
             tracing::warn!(%error, "log level not changed");
         }
+        let Some(target) = target else { return };
+        if self.queue.switch(target) {
+            self.current_file().clone_from(&config.file);
+        } else {
+            tracing::warn!("the log stays where it was: too many lines wait; reload again");
+        }
+    }
+
+    fn current_file(&self) -> MutexGuard<'_, Option<PathBuf>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Reconfigure for Logging {
     async fn prepare(&self, config: &NodeConfig) -> Result<Box<dyn Staged>, ReconfigureError> {
-        let (logging, config) = (self.clone(), config.logging);
-        Ok(Box::new(StagedFn::new(move || logging.apply(config))))
+        let (logging, config) = (self.clone(), config.logging.clone());
+        let moved = *self.current_file() != config.file;
+        let target = if moved {
+            let opened = open(config.file.as_deref());
+            Some(opened.map_err(|error| ReconfigureError {
+                component: "logging",
+                key: Some("logging.file"),
+                kind: ErrorKind::Config,
+                reason: error.to_string(),
+            })?)
+        } else {
+            None
+        };
+        Ok(Box::new(StagedFn::new(move || {
+            logging.apply(&config, target)
+        })))
     }
 }
 
-/// Our own crates at the configured level; libraries only when they warn (libp2p not even then: strangers could make it
-/// talk), or when everything is asked for.
-fn filter(level: LogLevel) -> EnvFilter {
-    let directives = match level {
-        LogLevel::Trace => "trace".to_owned(),
-        LogLevel::Error => "error".to_owned(),
-        _ => {
-            let ours = [
-                "core",
-                "config",
-                "peer_store",
-                "exchange_protocol",
-                "network",
-                "node_orchestrator",
-            ];
-            let mut text = format!("warn,libp2p=error,btcfed={}", level.as_str());
-            for name in ours {
-                text.push_str(&format!(",btcfed_{name}={}", level.as_str()));
+fn open(file: Option<&Path>) -> Result<Target, FileError> {
+    Target::open(file).map_err(|error| FileError {
+        path: file.unwrap_or(Path::new("")).to_owned(),
+        error,
+    })
+}
+
+/// The parts that were named at their levels; else our own crates at the configured level; libraries only when they warn
+/// (libp2p not even then: strangers could make it talk), or when everything is asked for.
+fn filter(config: &LoggingConfig) -> EnvFilter {
+    let level = config.level.as_str();
+    let mut text = match config.level {
+        LogLevel::Trace | LogLevel::Error => level.to_owned(),
+        LogLevel::Warn | LogLevel::Info | LogLevel::Debug => {
+            let mut text = format!("warn,libp2p=error,btcfed={level}");
+            for name in OUR_CRATES {
+                text.push_str(&format!(",btcfed_{name}={level}"));
             }
             text
         }
     };
-    EnvFilter::new(directives)
+    if !config.filter.is_empty() {
+        text.push(',');
+        text.push_str(&config.filter);
+    }
+    EnvFilter::new(text)
 }
 
 /// Text on a terminal, JSON otherwise, unless one is asked for.
-fn wants_json(format: LogFormat) -> bool {
-    match format {
-        LogFormat::Auto => !io::stderr().is_terminal(),
+fn wants_json(config: &LoggingConfig) -> bool {
+    match config.format {
+        LogFormat::Auto => config.file.is_some() || !io::stderr().is_terminal(),
         LogFormat::Json => true,
         LogFormat::Text => false,
     }
 }
 
+fn wants_color(config: &LoggingConfig) -> bool {
+    match config.color {
+        LogColor::Always => true,
+        LogColor::Auto => {
+            io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        }
+        LogColor::Never => false,
+    }
+}
+
 /// Writes each event in whichever format is in force.
 struct Switch {
-    json: Arc<AtomicBool>,
+    look: Arc<Look>,
     text: Format<Full>,
     object: Format<Json>,
 }
@@ -148,13 +236,15 @@ where
     fn format_event(
         &self,
         ctx: &FmtContext<'_, S, N>,
-        writer: Writer<'_>,
+        mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        if self.json.load(Ordering::Relaxed) {
+        if self.look.json.load(Ordering::Relaxed) {
             self.object.format_event(ctx, writer, event)
-        } else {
+        } else if self.look.color.load(Ordering::Relaxed) {
             self.text.format_event(ctx, writer, event)
+        } else {
+            self.text.format_event(ctx, Writer::new(&mut writer), event)
         }
     }
 }
@@ -163,10 +253,16 @@ where
 mod tests {
     use super::*;
 
+    fn with(level: LogLevel) -> LoggingConfig {
+        let mut config = LoggingConfig::default();
+        config.level = level;
+        config
+    }
+
     #[test]
     fn every_level_is_a_valid_filter_that_keeps_libraries_quiet() {
         for level in LogLevel::ALL {
-            let text = filter(level).to_string();
+            let text = filter(&with(level)).to_string();
             assert!(!text.is_empty());
             if level == LogLevel::Debug {
                 assert!(
@@ -178,8 +274,26 @@ mod tests {
     }
 
     #[test]
-    fn an_explicit_format_wins_over_the_terminal() {
-        assert!(wants_json(LogFormat::Json));
-        assert!(!wants_json(LogFormat::Text));
+    fn parts_that_are_named_go_before_the_level() {
+        let mut config = with(LogLevel::Info);
+        config.filter = "btcfed_network=trace,libp2p=off".to_owned();
+        let text = filter(&config).to_string();
+        let parts: Vec<_> = text.split(',').collect();
+        for part in ["btcfed_network=trace", "libp2p=off", "btcfed_core=info"] {
+            assert!(parts.contains(&part), "{part} in {text}");
+        }
+        assert!(!text.contains("btcfed_network=info"), "{text}");
+    }
+
+    #[test]
+    fn an_explicit_format_wins_over_the_terminal_and_a_file_is_no_terminal() {
+        let mut config = LoggingConfig::default();
+        config.file = Some("btcfed.log".into());
+        assert!(wants_json(&config));
+        config.format = LogFormat::Text;
+        assert!(!wants_json(&config));
+        config.format = LogFormat::Json;
+        config.file = None;
+        assert!(wants_json(&config));
     }
 }

@@ -368,6 +368,7 @@ impl Build {
             ("node.private_key_file", self.draft.private_key_file.clone()),
             ("peers.file", Some(config.peers.file.clone())),
             ("admin.socket", Some(config.admin.socket.clone())),
+            ("logging.file", config.logging.file.clone()),
         ];
         let socket = config.admin.socket.as_os_str().len();
         if socket > MAX_SOCKET_BYTES && self.sites.contains_key("admin.socket") {
@@ -474,6 +475,10 @@ pub(crate) fn from_text(rule: &Rule, text: &str) -> Raw {
             .parse()
             .map_or_else(|_| Raw::text(trimmed), Raw::Number),
         Rule::Choice(..) | Rule::Duration { .. } | Rule::Mode(_) => Raw::text(trimmed),
-        Rule::Path(_) | Rule::Secret | Rule::Text(..) => Raw::text(text),
+        Rule::LogFilter(..)
+        | Rule::OptionalPath(_)
+        | Rule::Path(_)
+        | Rule::Secret
+        | Rule::Text(..) => Raw::text(text),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use btcfed_core::config::{BitcoinNetwork, LogFormat, LogLevel, PeersMode};
+use btcfed_core::config::{BitcoinNetwork, LogColor, LogFormat, LogLevel, PeersMode};
 
 use crate::rule::{Kind, Rule};
 
@@ -122,6 +122,12 @@ const FORMATS: [&str; 3] = [
     LogFormat::ALL[2].as_str(),
 ];
 
+const COLORS: [&str; 3] = [
+    LogColor::ALL[0].as_str(),
+    LogColor::ALL[1].as_str(),
+    LogColor::ALL[2].as_str(),
+];
+
 const MODES: [&str; 2] = [PeersMode::ALL[0].as_str(), PeersMode::ALL[1].as_str()];
 
 const SECOND: u64 = 1000;
@@ -156,7 +162,7 @@ const fn restart(name: &'static str, default: &'static str, help: &'static str, 
 }
 
 // One row per key. The limits are part of the documented interface: widening one is an addition, narrowing one is not.
-static KEYS: [Key; 42] = [
+static KEYS: [Key; 46] = [
     restart("version", "1", "the form of this file", Rule::Version),
     restart(
         "node.private_key",
@@ -426,6 +432,26 @@ static KEYS: [Key; 42] = [
         }),
     ),
     live(
+        "logging.color",
+        "auto",
+        "colours of the text format on standard error; auto is on a terminal, unless NO_COLOR is set",
+        Rule::Choice(&COLORS, |draft, index| {
+            draft.config.logging.color = LogColor::ALL[index]
+        }),
+    ),
+    live(
+        "logging.filter",
+        "",
+        "levels of single parts, which go before logging.level: btcfed_network=debug,libp2p=warn",
+        Rule::LogFilter(256, |draft, value| draft.config.logging.filter = value),
+    ),
+    live(
+        "logging.file",
+        "",
+        "where the log goes instead of standard error; begun anew when it is moved away",
+        Rule::OptionalPath(|draft, value| draft.config.logging.file = value),
+    ),
+    live(
         "storage.lock_timeout",
         "5s",
         "how long to wait for the lock of the peers file",
@@ -466,6 +492,12 @@ static KEYS: [Key; 42] = [
         "0660",
         "the permission bits of the socket",
         Rule::Mode(|draft, value| draft.config.admin.mode = value),
+    ),
+    restart(
+        "admin.group",
+        "",
+        "the name or number of the group that may use the socket; empty leaves it to the system",
+        Rule::Text(64, |draft, value| draft.config.admin.group = value),
     ),
     live(
         "shutdown.timeout",

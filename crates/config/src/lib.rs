@@ -63,6 +63,7 @@ mod key_file;
 mod keys;
 mod last_good;
 mod lines;
+mod log_filter;
 mod problems;
 mod quote;
 mod raw;

@@ -40,8 +40,12 @@ pub(crate) enum Rule {
     },
     /// Addresses to listen on.
     Listen(fn(&mut Draft, Vec<PeerAddr>)),
+    /// Levels of single parts of the program, at most so many bytes.
+    LogFilter(usize, fn(&mut Draft, String)),
     /// Permission bits of a file.
     Mode(fn(&mut Draft, u32)),
+    /// A file, or none.
+    OptionalPath(fn(&mut Draft, Option<PathBuf>)),
     /// A file.
     Path(fn(&mut Draft, PathBuf)),
     /// A private key.
@@ -108,8 +112,10 @@ impl Rule {
             Self::Listen(_) => Kind::List {
                 max: crate::value::MAX_LISTEN,
             },
-            Self::Mode(_) | Self::Path(_) | Self::Secret => Kind::Text { max: None },
-            Self::Text(max, _) => Kind::Text { max: Some(max) },
+            Self::Mode(_) | Self::OptionalPath(_) | Self::Path(_) | Self::Secret => {
+                Kind::Text { max: None }
+            }
+            Self::LogFilter(max, _) | Self::Text(max, _) => Kind::Text { max: Some(max) },
             Self::Version => Kind::Version,
         }
     }
@@ -133,6 +139,8 @@ impl Rule {
             Self::Fraction { min, max, .. } => format!("{min} to {max}"),
             Self::Listen(_) => format!("list of at most {} IP addresses", crate::value::MAX_LISTEN),
             Self::Mode(_) => "0600 to 0777, owner read and write included".to_owned(),
+            Self::LogFilter(..) => "PART=LEVEL,PART=LEVEL, or empty".to_owned(),
+            Self::OptionalPath(_) => "a file name, or empty".to_owned(),
             Self::Path(_) => "a file name".to_owned(),
             Self::Secret => "base64, or empty".to_owned(),
             Self::Text(max, _) => format!("one line, at most {max} bytes"),
@@ -150,7 +158,14 @@ impl Rule {
 
     /// True when the default is written in quotes.
     pub(crate) const fn is_quoted(&self) -> bool {
-        matches!(self, Self::Mode(_) | Self::Secret | Self::Text(..))
+        matches!(
+            self,
+            Self::LogFilter(..)
+                | Self::Mode(_)
+                | Self::OptionalPath(_)
+                | Self::Secret
+                | Self::Text(..)
+        )
     }
 }
 

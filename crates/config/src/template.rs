@@ -173,7 +173,7 @@ fn entry(text: &mut String, indent: &str, leaf: &str, key: &Key, given: Option<&
 /// A value as YAML reads it back: plain where nothing can be misread, in quotes elsewhere.
 fn scalar(rule: &Rule, value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
-    let value = if matches!(rule, Rule::Path(_) | Rule::Text(..)) {
+    let value = if matches!(rule, Rule::OptionalPath(_) | Rule::Path(_) | Rule::Text(..)) {
         value
     } else {
         value.trim()

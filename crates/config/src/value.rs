@@ -10,6 +10,7 @@ use crate::address;
 use crate::draft::{Draft, in_dir};
 use crate::duration::parse_duration;
 use crate::keys::VERSION;
+use crate::log_filter::log_filter;
 use crate::quote::{looks_secret, quote};
 use crate::raw::Raw;
 use crate::rule::{Rule, show};
@@ -68,7 +69,9 @@ pub(crate) fn set(rule: &Rule, raw: &Raw, base: &Path, draft: &mut Draft) -> Out
         Rule::Fraction { min, max, set } => {
             fraction(raw, *min, *max).map(|value| set(draft, value))
         }
+        Rule::LogFilter(max, set) => log_filter(raw, *max).map(|value| set(draft, value)),
         Rule::Mode(set) => mode(raw, &mut outcome).map(|value| set(draft, value)),
+        Rule::OptionalPath(set) => optional_path(raw, base).map(|value| set(draft, value)),
         Rule::Path(set) => path(raw, base).map(|value| set(draft, value)),
         Rule::Secret => secret(raw).map(|value| draft.private_key = value),
         Rule::Text(max, set) => line(raw, *max).map(|value| set(draft, value)),
@@ -312,6 +315,13 @@ fn mode(raw: &Raw, outcome: &mut Outcome) -> Result<u32, Remark> {
     Ok(bits)
 }
 
+fn optional_path(raw: &Raw, base: &Path) -> Result<Option<PathBuf>, Remark> {
+    match raw {
+        Raw::Text(text) if text.trim().is_empty() => Ok(None),
+        _ => path(raw, base).map(Some),
+    }
+}
+
 fn path(raw: &Raw, base: &Path) -> Result<PathBuf, Remark> {
     let Raw::Text(text) = raw else {
         return Err(expected("a file name", raw));
@@ -365,7 +375,7 @@ fn secret(raw: &Raw) -> Result<Option<SecretKey>, Remark> {
         })
 }
 
-fn line(raw: &Raw, max: usize) -> Result<String, Remark> {
+pub(crate) fn line(raw: &Raw, max: usize) -> Result<String, Remark> {
     let Raw::Text(text) = raw else {
         let quotes = matches!(raw, Raw::Flag(_) | Raw::Integer(_) | Raw::Number(_));
         return Err(Remark {

@@ -114,6 +114,33 @@ impl LogFormat {
     }
 }
 
+/// When log lines in the text format have colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogColor {
+    /// Always, on standard error.
+    Always,
+    /// On a terminal, unless the environment variable `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+}
+
+impl LogColor {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Always, Self::Auto, Self::Never];
+
+    /// The name used in `conf.yaml`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Auto => "auto",
+            Self::Never => "never",
+        }
+    }
+}
+
 /// Who may be a peer of this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PeersMode {
@@ -273,16 +300,37 @@ pub struct AdminConfig {
     pub socket: PathBuf,
     /// The socket's permission bits.
     pub mode: u32,
+    /// The name or number of the group the socket belongs to; empty leaves it to the system.
+    pub group: String,
 }
 
 /// `logging.*`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoggingConfig {
     /// How much.
     pub level: LogLevel,
     /// How it looks.
     pub format: LogFormat,
+    /// Whether it has colours.
+    pub color: LogColor,
+    /// Levels of single parts, such as `btcfed_network=debug,libp2p=warn`: they go before `level`.
+    pub filter: String,
+    /// Where it goes; standard error without a file.
+    pub file: Option<PathBuf>,
+}
+
+impl LoggingConfig {
+    fn values(&self) -> [(&'static str, String); 5] {
+        let file = self.file.as_ref().map(|file| file.display().to_string());
+        [
+            ("logging.level", self.level.as_str().to_owned()),
+            ("logging.format", self.format.as_str().to_owned()),
+            ("logging.color", self.color.as_str().to_owned()),
+            ("logging.filter", self.filter.clone()),
+            ("logging.file", file.unwrap_or_default()),
+        ]
+    }
 }
 
 impl Default for NodeConfig {
@@ -312,6 +360,7 @@ impl Default for NodeConfig {
             admin: AdminConfig {
                 socket: PathBuf::from("btcfed.sock"),
                 mode: 0o660,
+                group: String::new(),
             },
             logging: LoggingConfig::default(),
             shutdown_timeout: Duration::from_secs(5),
@@ -347,7 +396,8 @@ impl Default for NetworkConfig {
 }
 
 /// The keys whose values take effect only when the node starts.
-pub const RESTART_KEYS: [&str; 9] = [
+pub const RESTART_KEYS: [&str; 10] = [
+    "admin.group",
     "admin.mode",
     "admin.socket",
     "network.port_fallback",
@@ -420,11 +470,11 @@ impl NodeConfig {
             ),
             ("admin.socket", self.admin.socket.display().to_string()),
             ("admin.mode", format!("{:04o}", self.admin.mode)),
-            ("logging.level", self.logging.level.as_str().to_owned()),
-            ("logging.format", self.logging.format.as_str().to_owned()),
+            ("admin.group", self.admin.group.clone()),
             ("shutdown.timeout", format_duration(self.shutdown_timeout)),
         ]);
         values.extend(self.peers.values());
+        values.extend(self.logging.values());
         values
     }
 

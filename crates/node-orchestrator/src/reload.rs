@@ -150,6 +150,7 @@ mod tests {
         let mut loaded = current.clone();
         loaded.admin.socket = "other.sock".into();
         loaded.admin.mode = 0o600;
+        loaded.admin.group = "peers".into();
         loaded.federation = "other".into();
         loaded.network.port_fallback = 7;
         loaded.network.port_retries = 1;

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+use crate::admin::group;
 use crate::admin::journal::{Events, Journal};
 use crate::admin::protocol::{self, MAX_REQUEST_BYTES};
 use crate::admin::service::{Reply, Service};
@@ -41,12 +42,12 @@ pub struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Binds the socket at `path` with permission bits `mode`. A socket that a dead process left behind is replaced;
+    /// Binds the socket at `path` with permission bits `mode` and, unless it is empty, for `group`. A socket that a dead process left behind is replaced;
     /// the caller holds the node lock, so nobody else is using it.
     ///
     /// # Errors
     /// The path is taken by something that is not a socket, too long, or not writable.
-    pub fn bind(path: &Path, mode: u32) -> Result<Self, CliError> {
+    pub fn bind(path: &Path, mode: u32, group: &str) -> Result<Self, CliError> {
         let refuse = |error: &io::Error| {
             let (exit, hint) = match error.kind() {
                 io::ErrorKind::PermissionDenied => (
@@ -77,6 +78,10 @@ impl AdminSocket {
             Err(_) => {}
         }
         let listener = UnixListener::bind(path).map_err(|error| refuse(&error))?;
+        // The group first: whoever it was before must not get in meanwhile.
+        if !group.is_empty() {
+            group::give(path, group)?;
+        }
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(|error| refuse(&error))?;
         Ok(Self {

@@ -78,7 +78,7 @@ g btcfed - -
 ";
 
 const LOGROTATE: &str = "\
-# Only for nodes whose standard error goes into a file; journald rotates by itself.
+# Only for nodes with logging.file: /var/log/btcfed/NAME.log; journald rotates by itself.
 /var/log/btcfed/*.log {
     weekly
     rotate 8
@@ -86,8 +86,8 @@ const LOGROTATE: &str = "\
     delaycompress
     missingok
     notifempty
-    # The file stays open in the supervisor that wrote it.
-    copytruncate
+    # The node notices that its file was moved away and begins a new one: no signal is needed.
+    nocreate
 }
 ";
 

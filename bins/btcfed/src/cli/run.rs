@@ -1,6 +1,5 @@
 //! `run`: the daemon.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +20,7 @@ use crate::cli::context::{self, Loaded, create_dir};
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
 use crate::lock::NodeLock;
-use crate::logging::Logging;
+use crate::logging::{Logging, StartError};
 use crate::signals::Signals;
 use crate::systemd;
 use crate::view::{self, with_schema};
@@ -55,7 +54,7 @@ async fn serve(
     })?;
     let loaded = context::load_with(global, flags(global, options))
         .map_err(|error| with_last_good(error, global))?;
-    let logging = start_logging(global, loaded.full.config.logging)?;
+    let logging = start_logging(global, &loaded.full.config.logging)?;
     let _written_at_the_end = FlushOnDrop(logging.clone());
     for warning in &loaded.full.warnings {
         tracing::warn!("{warning}");
@@ -84,7 +83,7 @@ async fn serve(
         .build()
         .await
         .map_err(build_error)?;
-    let socket = AdminSocket::bind(&admin.socket, admin.mode)?.with_config(live);
+    let socket = AdminSocket::bind(&admin.socket, admin.mode, &admin.group)?.with_config(live);
     kept.keep();
     let handle = node.handle();
     let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
@@ -238,17 +237,19 @@ fn flags(global: &Global, options: &RunOptions) -> Vec<FlagValue> {
     flags
 }
 
-fn start_logging(global: &Global, config: LoggingConfig) -> Result<Logging, CliError> {
-    let colour = match global.color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => {
-            std::io::stderr().is_terminal()
-                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        }
+fn start_logging(global: &Global, config: &LoggingConfig) -> Result<Logging, CliError> {
+    let color = match global.color {
+        Color::Always => Some(true),
+        Color::Auto => None,
+        Color::Never => Some(false),
     };
-    Logging::start(config, colour)
-        .map_err(|error| CliError::new(Exit::Internal, "fatal", error.to_string()))
+    Logging::start(config, color).map_err(|error| {
+        let (exit, kind) = match &error {
+            StartError::File(_) => (Exit::CannotCreate, "config"),
+            _ => (Exit::Internal, "fatal"),
+        };
+        CliError::new(exit, kind, error.to_string())
+    })
 }
 
 /// Prints the one line that says that the node is up.

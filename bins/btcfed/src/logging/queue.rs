@@ -1,6 +1,7 @@
-//! Log lines on their way to standard error: a bounded queue and a thread that writes. Whoever reads standard error may be
-//! slow, or stop reading; the node goes on, and lines that do not fit are left out and counted.
+//! Log lines on their way out: a bounded queue and a thread that writes. Whoever reads standard error may be slow, or stop
+//! reading; the node goes on, and lines that do not fit are left out and counted.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +13,22 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Most lines that wait to be written.
 pub const MAX_WAITING_LINES: usize = 8192;
 
+/// What the lines are written to.
+pub(super) trait Sink: Write + Send + fmt::Debug {
+    /// Called before each line: a chance to notice that the place has changed.
+    ///
+    /// # Errors
+    /// The new place cannot be used; lines go on to the old one.
+    fn follow(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
 enum Entry {
     Flush(SyncSender<()>),
     Line(Vec<u8>),
+    Switch(Box<dyn Sink>),
 }
 
 /// The entrance to the queue.
@@ -30,14 +43,19 @@ impl LogQueue {
     ///
     /// # Errors
     /// No thread can be started.
-    pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<Self> {
+    pub(super) fn start(to: impl Sink + 'static) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(MAX_WAITING_LINES);
         let left_out = Arc::new(AtomicU64::new(0));
         let told = Arc::clone(&left_out);
         std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_lines(&receiver, to, &told))?;
+            .spawn(move || write_lines(&receiver, Box::new(to), &told))?;
         Ok(Self { sender, left_out })
+    }
+
+    /// Lets all later lines go to `to`. False when the queue is full: whoever reads the old place is too slow.
+    pub(super) fn switch(&self, to: impl Sink + 'static) -> bool {
+        self.sender.try_send(Entry::Switch(Box::new(to))).is_ok()
     }
 
     /// Waits until everything that was logged before is written, but not longer than `limit`. False when it was not.
@@ -73,11 +91,20 @@ impl Write for LogQueue {
 }
 
 /// Ends when the last entrance is gone.
-fn write_lines(entries: &Receiver<Entry>, mut to: impl Write, left_out: &AtomicU64) {
+fn write_lines(entries: &Receiver<Entry>, mut to: Box<dyn Sink>, left_out: &AtomicU64) {
     while let Ok(entry) = entries.recv() {
         match entry {
-            // A closed standard error takes nothing, and there is nobody to tell.
-            Entry::Line(line) => drop(to.write_all(&line)),
+            Entry::Line(line) => {
+                if let Err(error) = to.follow() {
+                    tracing::warn!(%error, "the log file was moved away and cannot be made anew");
+                }
+                // A closed standard error takes nothing, and there is nobody to tell.
+                drop(to.write_all(&line));
+            }
+            Entry::Switch(other) => {
+                drop(to.flush());
+                to = other;
+            }
             Entry::Flush(done) => {
                 drop(to.flush());
                 // Whoever waited may have given up.
@@ -118,6 +145,8 @@ mod tests {
         }
     }
 
+    impl Sink for Pipe {}
+
     impl Write for Pipe {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let mut state = self.0.0.lock().unwrap();
@@ -142,6 +171,17 @@ mod tests {
         }
         assert!(LogQueue::flush(&queue, Duration::from_secs(10)));
         assert_eq!(pipe.text(), "one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn lines_after_a_switch_go_to_the_other_place_and_none_is_lost() {
+        let (old, new) = (Pipe::default(), Pipe::default());
+        let mut queue = LogQueue::start(old.clone()).unwrap();
+        queue.write_all(b"one\n").unwrap();
+        assert!(queue.switch(new.clone()));
+        queue.write_all(b"two\n").unwrap();
+        assert!(LogQueue::flush(&queue, Duration::from_secs(10)));
+        assert_eq!((old.text(), new.text()), ("one\n".into(), "two\n".into()));
     }
 
     #[test]
