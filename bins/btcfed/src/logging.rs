@@ -175,7 +175,7 @@ impl Reconfigure for Logging {
 
 fn open(file: Option<&Path>) -> Result<Target, FileError> {
     Target::open(file).map_err(|error| FileError {
-        path: file.unwrap_or(Path::new("")).to_owned(),
+        path: file.map(Path::to_owned).unwrap_or_default(),
         error,
     })
 }
