@@ -3,6 +3,8 @@
 
 mod crypto;
 #[cfg(feature = "rivals")]
+mod network;
+#[cfg(feature = "rivals")]
 mod peers;
 mod store;
 mod table;
@@ -14,6 +16,9 @@ const USAGE: &str = "\
 usage: btcfed-bench crypto [--rounds N]
        btcfed-bench store [--rounds N] [--peers 1000,10000] [--dir FOLDER]
        btcfed-bench peers [--rounds N] [--peers N]
+       btcfed-bench connect [--rounds N]
+       btcfed-bench discover [--rounds N] [--nodes N]
+       btcfed-bench idle [--connections N]
 
 Rivals are measured when built with `--features rivals`. The result is a Markdown table on stdout.";
 
@@ -48,6 +53,18 @@ fn run(args: &[String]) -> Result<String, String> {
             count @ 1000..=peers::MAX_PEERS => peers::run(rounds, count),
             _ => Err(format!("--peers: from 1000 to {}", peers::MAX_PEERS)),
         },
+        #[cfg(feature = "rivals")]
+        "connect" => network::connect(rounds),
+        #[cfg(feature = "rivals")]
+        "discover" => {
+            let nodes = number(options, "--nodes")?.unwrap_or(100);
+            network::discover(number(options, "--rounds")?.unwrap_or(3), nodes.max(2))
+        }
+        #[cfg(feature = "rivals")]
+        "idle" => network::idle(number(options, "--connections")?.unwrap_or(1000).max(1)),
+        // A process of its own for `idle`.
+        #[cfg(feature = "rivals")]
+        "idle-server" => network::idle_server(options.first().map_or("", String::as_str)),
         _ => Err(USAGE.to_owned()),
     }
 }

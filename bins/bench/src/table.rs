@@ -54,19 +54,27 @@ pub(crate) fn race(
             }
         }
     }
+    let named = contenders.iter().map(|contender| contender.name);
+    compare(title, named.zip(times).collect())
+}
+
+/// The medians of what was timed, and how many times as long the first one takes as each of them.
+pub(crate) fn compare(
+    title: &str,
+    mut named: Vec<(&str, Vec<Duration>)>,
+) -> Result<String, String> {
     let mut table =
         format!("| {title} | median | p10 to p90 | first / this |\n|---|---|---|---|\n");
-    let measure = times
+    let measure = named
         .first_mut()
-        .map_or(Duration::ZERO, |times| percentile(times, 50));
-    for (contender, times) in contenders.iter().zip(&mut times) {
+        .map_or(Duration::ZERO, |(_, times)| percentile(times, 50));
+    for (name, times) in &mut named {
         let (low, median, high) = (
             percentile(times, 10),
             percentile(times, 50),
             percentile(times, 90),
         );
         let ratio = measure.as_secs_f64() / median.as_secs_f64().max(f64::MIN_POSITIVE);
-        let name = contender.name;
         writeln!(
             table,
             "| {name} | {median:.1?} | {low:.1?} to {high:.1?} | {ratio:.2} |"
