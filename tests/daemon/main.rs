@@ -14,6 +14,7 @@ mod commands;
 mod doctor;
 mod faults;
 mod federation;
+mod http;
 mod insight;
 mod invites;
 mod keys;

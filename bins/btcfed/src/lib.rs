@@ -33,6 +33,7 @@ pub mod cli;
 pub mod exit;
 pub mod lock;
 pub mod logging;
+pub mod metrics;
 pub mod peers;
 pub mod signals;
 pub mod systemd;

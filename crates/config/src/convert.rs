@@ -282,6 +282,7 @@ impl Build {
         let written = &self.origins;
         self.draft.adapt_defaults(|key| written.contains_key(key));
         self.limits();
+        self.exposure();
         self.files(file);
         self.problems.into_result()?;
         let (config, private_key, private_key_file) = self.draft.finish();
@@ -357,6 +358,21 @@ impl Build {
                 ["node.private_key_file", "node.private_key"],
                 reason,
                 "keep one of them",
+            );
+        }
+    }
+
+    /// What may be asked over HTTP is for this machine unless somebody says otherwise.
+    fn exposure(&mut self) {
+        let admin = &self.draft.config.admin;
+        if let Some(at) = admin.http.filter(|at| !at.ip().is_loopback())
+            && !admin.http_insecure
+        {
+            let reason = format!("{at} can be reached from other machines");
+            self.contradiction(
+                ["admin.http"; 2],
+                reason,
+                "write 127.0.0.1:9100, or set admin.http_insecure: true",
             );
         }
     }
@@ -474,11 +490,13 @@ pub(crate) fn from_text(rule: &Rule, text: &str) -> Raw {
         Rule::Fraction { .. } => trimmed
             .parse()
             .map_or_else(|_| Raw::text(trimmed), Raw::Number),
-        Rule::Choice(..) | Rule::Duration { .. } | Rule::Mode(_) => Raw::text(trimmed),
         Rule::LogFilter(..)
         | Rule::OptionalPath(_)
         | Rule::Path(_)
         | Rule::Secret
         | Rule::Text(..) => Raw::text(text),
+        Rule::Choice(..) | Rule::Duration { .. } | Rule::Mode(_) | Rule::Socket(_) => {
+            Raw::text(trimmed)
+        }
     }
 }

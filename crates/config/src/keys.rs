@@ -162,7 +162,7 @@ const fn restart(name: &'static str, default: &'static str, help: &'static str, 
 }
 
 // One row per key. The limits are part of the documented interface: widening one is an addition, narrowing one is not.
-static KEYS: [Key; 46] = [
+static KEYS: [Key; 48] = [
     restart("version", "1", "the form of this file", Rule::Version),
     restart(
         "node.private_key",
@@ -498,6 +498,18 @@ static KEYS: [Key; 46] = [
         "",
         "the name or number of the group that may use the socket; empty leaves it to the system",
         Rule::Text(64, |draft, value| draft.config.admin.group = value),
+    ),
+    restart(
+        "admin.http",
+        "",
+        "where /livez, /readyz and /metrics are answered; empty is nowhere, 127.0.0.1:9100 is usual",
+        Rule::Socket(|draft, value| draft.config.admin.http = value),
+    ),
+    restart(
+        "admin.http_insecure",
+        "false",
+        "let admin.http be an address that other machines reach: anybody there may read it",
+        Rule::Flag(|draft, value| draft.config.admin.http_insecure = value),
     ),
     live(
         "shutdown.timeout",

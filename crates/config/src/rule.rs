@@ -1,6 +1,7 @@
 //! What may stand behind a key: its kind, its range, and where the value goes.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) enum Rule {
     Path(fn(&mut Draft, PathBuf)),
     /// A private key.
     Secret,
+    /// An IP address and a port, or nothing.
+    Socket(fn(&mut Draft, Option<SocketAddr>)),
     /// One line of text, at most so many bytes.
     Text(usize, fn(&mut Draft, String)),
     /// The version of the file's form.
@@ -112,9 +115,11 @@ impl Rule {
             Self::Listen(_) => Kind::List {
                 max: crate::value::MAX_LISTEN,
             },
-            Self::Mode(_) | Self::OptionalPath(_) | Self::Path(_) | Self::Secret => {
-                Kind::Text { max: None }
-            }
+            Self::Mode(_)
+            | Self::OptionalPath(_)
+            | Self::Path(_)
+            | Self::Secret
+            | Self::Socket(_) => Kind::Text { max: None },
             Self::LogFilter(max, _) | Self::Text(max, _) => Kind::Text { max: Some(max) },
             Self::Version => Kind::Version,
         }
@@ -143,6 +148,7 @@ impl Rule {
             Self::OptionalPath(_) => "a file name, or empty".to_owned(),
             Self::Path(_) => "a file name".to_owned(),
             Self::Secret => "base64, or empty".to_owned(),
+            Self::Socket(_) => "an IP address with a port, or empty".to_owned(),
             Self::Text(max, _) => format!("one line, at most {max} bytes"),
             Self::Version => "1".to_owned(),
         }
@@ -164,6 +170,7 @@ impl Rule {
                 | Self::Mode(_)
                 | Self::OptionalPath(_)
                 | Self::Secret
+                | Self::Socket(_)
                 | Self::Text(..)
         )
     }

@@ -1,5 +1,6 @@
 //! One value against the rule of its key.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,6 +75,7 @@ pub(crate) fn set(rule: &Rule, raw: &Raw, base: &Path, draft: &mut Draft) -> Out
         Rule::OptionalPath(set) => optional_path(raw, base).map(|value| set(draft, value)),
         Rule::Path(set) => path(raw, base).map(|value| set(draft, value)),
         Rule::Secret => secret(raw).map(|value| draft.private_key = value),
+        Rule::Socket(set) => socket(raw).map(|value| set(draft, value)),
         Rule::Text(max, set) => line(raw, *max).map(|value| set(draft, value)),
         Rule::Version => version(raw),
     };
@@ -373,6 +375,23 @@ fn secret(raw: &Raw) -> Result<Option<SecretKey>, Remark> {
         .map_err(|ParseError { reason, .. }| {
             Remark::new(format!("bad private key: {reason}"), Some(hint.to_owned()))
         })
+}
+
+fn socket(raw: &Raw) -> Result<Option<SocketAddr>, Remark> {
+    let hint = "write 127.0.0.1:9100 or [::1]:9100, or leave it empty";
+    let Raw::Text(text) = raw else {
+        return Err(Remark {
+            hint: Some(hint.to_owned()),
+            ..expected("an IP address with a port", raw)
+        });
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        let reason = format!("{} is no IP address with a port", quote(text));
+        Remark::new(reason, Some(hint.to_owned()))
+    })
 }
 
 pub(crate) fn line(raw: &Raw, max: usize) -> Result<String, Remark> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -302,6 +303,10 @@ pub struct AdminConfig {
     pub mode: u32,
     /// The name or number of the group the socket belongs to; empty leaves it to the system.
     pub group: String,
+    /// Where `/livez`, `/readyz` and `/metrics` are answered over HTTP; `None` answers nowhere.
+    pub http: Option<SocketAddr>,
+    /// Whether [`AdminConfig::http`] may be an address that other machines reach.
+    pub http_insecure: bool,
 }
 
 /// `logging.*`.
@@ -361,6 +366,8 @@ impl Default for NodeConfig {
                 socket: PathBuf::from("btcfed.sock"),
                 mode: 0o660,
                 group: String::new(),
+                http: None,
+                http_insecure: false,
             },
             logging: LoggingConfig::default(),
             shutdown_timeout: Duration::from_secs(5),
@@ -396,8 +403,10 @@ impl Default for NetworkConfig {
 }
 
 /// The keys whose values take effect only when the node starts.
-pub const RESTART_KEYS: [&str; 10] = [
+pub const RESTART_KEYS: [&str; 12] = [
     "admin.group",
+    "admin.http",
+    "admin.http_insecure",
     "admin.mode",
     "admin.socket",
     "network.port_fallback",
@@ -471,6 +480,13 @@ impl NodeConfig {
             ("admin.socket", self.admin.socket.display().to_string()),
             ("admin.mode", format!("{:04o}", self.admin.mode)),
             ("admin.group", self.admin.group.clone()),
+            (
+                "admin.http",
+                self.admin
+                    .http
+                    .map_or_else(String::new, |at| at.to_string()),
+            ),
+            ("admin.http_insecure", self.admin.http_insecure.to_string()),
             ("shutdown.timeout", format_duration(self.shutdown_timeout)),
         ]);
         values.extend(self.peers.values());

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use btcfed_config::{FlagValue, is_blank, keep_last_good, last_good_path};
-use btcfed_core::config::{ConfigError, ConfigSource, LoggingConfig, NodeConfig};
+use btcfed_core::config::{AdminConfig, ConfigError, ConfigSource, LoggingConfig, NodeConfig};
 use btcfed_core::identity::SecretKey;
 use btcfed_core::key::PeerKey;
 use btcfed_core::network::NetworkError;
 use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_node_orchestrator::{NodeError, NodeHandle, NodeStatus, TokioClock};
 use serde_json::json;
+use tokio::task::JoinSet;
 
+use crate::admin::http::{HttpEndpoint, Subject};
 use crate::admin::server::AdminSocket;
 use crate::cli::args::{Color, Global, RunOptions};
 use crate::cli::context::{self, Loaded, create_dir};
@@ -75,6 +77,8 @@ async fn serve(
     };
     kept.warn_if_blank();
     let admin = full.config.admin.clone();
+    let subject = Subject::default();
+    let http = answer_http(&admin, &subject).await?;
     let live = LiveConfig::shared(source, secret.public());
     let node = Node::builder(full.config, secret)
         .config_source(Arc::clone(&live))
@@ -86,6 +90,7 @@ async fn serve(
     let socket = AdminSocket::bind(&admin.socket, admin.mode, &admin.group)?.with_config(live);
     kept.keep();
     let handle = node.handle();
+    subject.set(handle.clone());
     let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
     let signal_task = tokio::spawn(signals.serve(handle.clone()));
     tokio::spawn(systemd::serve(handle.clone()));
@@ -97,10 +102,30 @@ async fn serve(
         _ = signal_task => None,
     };
     announce.abort();
+    drop(http);
     admin_task.abort();
     // Aborting drops the socket, which removes its file; wait so that it is gone before the lock is.
     drop(admin_task.await);
     how_it_ended(ended)
+}
+
+/// The HTTP endpoint, if the configuration asks for one. It ends when what is returned is dropped.
+async fn answer_http(
+    admin: &AdminConfig,
+    subject: &Subject,
+) -> Result<Option<JoinSet<()>>, CliError> {
+    let Some(at) = admin.http else {
+        return Ok(None);
+    };
+    let endpoint = HttpEndpoint::bind(at, subject.clone()).await?;
+    let at = endpoint.local_addr().unwrap_or(at);
+    tracing::info!(%at, "answering HTTP: /livez, /readyz, /metrics");
+    if !at.ip().is_loopback() {
+        tracing::warn!(%at, "ANYBODY WHO REACHES THIS ADDRESS MAY READ THE COUNTERS OF THIS NODE: admin.http_insecure is set");
+    }
+    let mut task = JoinSet::new();
+    task.spawn(endpoint.serve());
+    Ok(Some(task))
 }
 
 /// The identity, generated now if there is none.

@@ -212,6 +212,36 @@ fn permission_bits_are_octal_and_let_the_owner_in() {
 }
 
 #[test]
+fn http_is_off_and_only_for_this_machine_unless_somebody_says_otherwise() {
+    assert_eq!(load("version: 1\n").unwrap().config.admin.http, None);
+    for value in ["127.0.0.1:9100", "\"[::1]:9100\"", "127.255.0.1:0"] {
+        let loaded = load(&yaml("admin.http", value)).unwrap();
+        let told = loaded.config.values()["admin.http"].clone();
+        assert_eq!(told, value.trim_matches('"'));
+    }
+    for value in ["0.0.0.0:9100", "192.0.2.1:9100", "\"[::]:9100\""] {
+        let told = problem(&yaml("admin.http", value));
+        assert!(
+            told.contains("can be reached from other machines"),
+            "{told}"
+        );
+        assert!(told.contains("admin.http_insecure: true"), "{told}");
+        let allowed = format!("admin:\n  http: {value}\n  http_insecure: true\n");
+        assert!(load(&allowed).unwrap().config.admin.http.is_some());
+    }
+    for value in [
+        "9100",
+        "localhost:9100",
+        "127.0.0.1",
+        "127.0.0.1:65536",
+        "[]",
+    ] {
+        let told = problem(&yaml("admin.http", value));
+        assert!(told.contains("write 127.0.0.1:9100"), "{told}");
+    }
+}
+
+#[test]
 fn lists_of_addresses_have_a_length_and_take_only_addresses() {
     for (key, max) in [
         ("network.addresses", 64),
