@@ -30,7 +30,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Where a dependency lives. Benchmarks are exempt: they run rivals. `deny.toml` says the same to cargo-deny.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("bech32", &[BINARY]),
     ("clap", &[BINARY]),
     ("clap_complete", &[BINARY]),
@@ -41,6 +41,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("libp2p", &[NETWORK]),
     ("notify", &[CONFIG, STORE]),
     ("prost", &[CORE, EXCHANGE]),
+    ("qrcode", &[BINARY]),
     ("serde_yaml", &[]),
     ("serde_yaml_ng", &[]),
     ("serde_yml", &[]),

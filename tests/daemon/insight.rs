@@ -143,6 +143,7 @@ fn counters_and_drawings_come_in_every_form() {
         ("dot", "[label=\"bob\"]"),
         ("mermaid", "[\"bob\"]"),
         ("json", "\"connected\": true"),
+        ("svg", ">bob</text>"),
     ] {
         let drawn = text(&["topology", "--format", form]);
         assert!(drawn.contains(part), "{form}: {drawn}");

@@ -156,3 +156,35 @@ fn tampered_expired_and_foreign_invites_are_refused_and_change_nothing() {
         "/dns4/node1.example.com/tcp/9000"
     );
 }
+
+#[test]
+fn a_qr_code_is_drawn_when_asked_for_and_never_into_a_pipe_by_surprise() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["key", "generate", "-o", "node.key"]);
+    let create = ["invite", "create", "--address", "/ip4/203.0.113.7/tcp/9000"];
+    let told = |args: &[&str]| {
+        let output = run(dir.path(), args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let (piped, talk) = told(&[&create[..], &["--qr"]].concat());
+    assert_eq!(piped.lines().count(), 1, "{piped}");
+    assert!(talk.contains("--qr=always"), "{talk}");
+    let (drawn, _) = told(&[&create[..], &["--qr=always"]].concat());
+    let (invite, code) = drawn.split_once('\n').unwrap();
+    let blocks = |line: &str| {
+        line.chars()
+            .all(|c| " \u{2580}\u{2584}\u{2588}".contains(c))
+    };
+    assert!(
+        code.lines().count() > 20 && code.lines().all(blocks),
+        "{code}"
+    );
+    let (again, _) = told(&["invite", "show", invite, "--qr=always"]);
+    assert!(again.ends_with(code), "the same code for the same invite");
+    let (coloured, _) = told(&["invite", "show", invite, "--qr=always", "--color", "always"]);
+    assert!(coloured.contains("\u{1b}[0m\n"), "{coloured}");
+    let (document, _) = told(&["invite", "show", invite, "--qr=always", "--json"]);
+    assert!(!document.contains('\u{2588}'), "{document}");
+}

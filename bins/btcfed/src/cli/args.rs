@@ -12,7 +12,7 @@ mod packaging;
 mod peers;
 
 pub(super) use config::ConfigCommand;
-pub(super) use invite::{CreateOptions, InviteCommand, JoinOptions};
+pub(super) use invite::{CreateOptions, DrawQr, InviteCommand, JoinOptions, QrOptions};
 pub(super) use key::{KeyCommand, KeySourceArgs};
 pub(super) use packaging::GenCommand;
 pub(super) use peers::{ExportOptions, FileFormat, ImportOptions, PeersCommand};
@@ -170,14 +170,16 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PeersCommand,
     },
-    /// Reach a peer step by step - name, TCP, Noise - and tell how long each takes and who answers
+    /// Reach a peer step by step (name, TCP, Noise, protocol): how long each takes, and who answers
     ///
-    /// Works without a daemon, with an identity made for the occasion. Exit 0, or 1 when a step fails.
+    /// Noise proves who it is; the protocol step is a first question and its answer, so that version,
+    /// network and federation agree. Works without a daemon, with an identity made for the occasion.
+    /// Exit 0, or 1 when a step fails.
     ///
     /// Examples:
     ///   btcfed ping alice
     ///   btcfed ping node1.example.com:9000
-    ///   btcfed ping /ip4/203.0.113.7/tcp/9000/p2p/12D3KooW... --count 4
+    ///   btcfed ping /ip4/203.0.113.7/tcp/9000/p2p/12D3KooW... -n 4
     #[command(verbatim_doc_comment)]
     Ping(PingOptions),
     /// Let the daemon read conf.yaml and peers.yaml again, and show what changed
@@ -206,7 +208,7 @@ pub(super) enum Command {
     Stop,
     /// Draw this node, whom it is connected to and whom it knows
     ///
-    /// Example: btcfed topology --format dot | dot -Tsvg > federation.svg
+    /// Example: btcfed topology --format svg > federation.svg
     Topology(TopologyOptions),
     /// Wait until the daemon is connected to a number of peers: exit 0, or 1 when the time is up
     ///
@@ -291,7 +293,7 @@ pub(super) struct PingOptions {
     /// A known peer, a multiaddr, HOST:PORT, or KEY@HOST:PORT
     pub(super) target: String,
     /// How often
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) count: u16,
 }
 
@@ -333,6 +335,8 @@ pub(super) enum TopologyFormat {
     Json,
     /// Mermaid, as Markdown renderers draw it.
     Mermaid,
+    /// A picture for a runbook: one file that needs nothing else.
+    Svg,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `invite create`, `invite show`, and what `join` and `peers add` do with an invite.
 
 mod code;
+mod qr;
 
 use btcfed_core::NodeConfig;
 use btcfed_core::addr::{AddrScope, AddrWithId, PeerAddr};
@@ -24,10 +25,11 @@ pub(super) fn run(
 ) -> Result<Exit, CliError> {
     match command {
         InviteCommand::Create(options) => create(global, options, output),
-        InviteCommand::Show { invite } => {
-            let invite = read(invite)?;
+        InviteCommand::Show { invite: code, qr } => {
+            let invite = read(code)?;
             let document = with_schema("invite-show", describe(&invite));
             output.result(&document, text);
+            qr::show(code, qr, global.color, output)?;
             Ok(Exit::Ok)
         }
     }
@@ -153,6 +155,7 @@ fn create(global: &Global, options: &CreateOptions, output: &Output) -> Result<E
     let mut fields = describe(&invite);
     fields["invite"] = json!(code);
     output.result(&with_schema("invite-create", fields), |_| code.clone());
+    qr::show(&code, &options.qr, global.color, output)?;
     let until = time_text(invite.expires);
     let count = invite.contacts.len();
     output.talk(&format!(

@@ -1,5 +1,7 @@
 //! `topology`: this node, whom it is connected to, and whom it knows.
 
+mod svg;
+
 use serde_json::{Value, json};
 
 use crate::cli::args::{Global, TopologyFormat, TopologyOptions};
@@ -24,6 +26,7 @@ pub(super) fn run(
     output.result(&document, |document| match options.format {
         TopologyFormat::Dot => dot(document),
         TopologyFormat::Mermaid => mermaid(document),
+        TopologyFormat::Svg => svg::draw(document),
         TopologyFormat::Ascii | TopologyFormat::Json => ascii(document),
     });
     Ok(Exit::Ok)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::parse_duration;
 
@@ -13,7 +13,7 @@ pub(in crate::cli) enum InviteCommand {
     ///
     /// An invite holds no secret: it tells where the federation is, not that its holder may take part.
     ///
-    /// Example: btcfed invite create --expires 7d --address /dns4/node1.example.com/tcp/9000
+    /// Example: btcfed invite create --expires 7d --address /dns4/node1.example.com/tcp/9000 --qr
     Create(CreateOptions),
     /// Read an invite without joining: who invites, into which federation, over which contacts, until when
     ///
@@ -21,7 +21,25 @@ pub(in crate::cli) enum InviteCommand {
     Show {
         /// The invite
         invite: String,
+        #[command(flatten)]
+        qr: QrOptions,
     },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct QrOptions {
+    /// Also draw the invite as a QR code: on a terminal, or with --qr=always anywhere
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "auto")]
+    pub(in crate::cli) qr: Option<DrawQr>,
+}
+
+/// When to draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum DrawQr {
+    /// When standard output is a terminal.
+    Auto,
+    /// Always.
+    Always,
 }
 
 #[derive(Debug, Args)]
@@ -35,6 +53,8 @@ pub(in crate::cli) struct CreateOptions {
     /// Where this node can be reached, instead of what it announces; may be repeated
     #[arg(long, value_name = "MULTIADDR")]
     pub(in crate::cli) address: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) qr: QrOptions,
 }
 
 #[derive(Debug, Args)]
