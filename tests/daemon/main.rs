@@ -24,6 +24,7 @@ mod log;
 mod operator;
 mod packaging;
 mod peers;
+mod planted;
 mod reload;
 mod socket;
 mod surface;

@@ -166,6 +166,8 @@ pub fn peer(record: &PeerRecord, connection: Option<&Connection>) -> Value {
             "direction": connection.map(|c| c.direction.as_str()),
             "address": connection.map(|c| c.addr.to_string()),
             "rtt_ms": connection.and_then(|c| c.rtt).map(millis),
+            "clock_offset_ms": connection.and_then(|c| c.clock_offset_ms),
+            "agent": connection.and_then(|c| c.agent.as_deref()),
         },
         "addresses": record.addresses.iter().map(|known| known.addr.to_string()).collect::<Vec<_>>(),
         "not_dialable": record.undialable,

@@ -242,20 +242,27 @@ pub fn open_store_once(path: &Path, lock_timeout: Duration) -> Result<FilePeerSt
     )
 }
 
-/// Opens the network for one command: it listens nowhere and has an identity nobody knows.
+/// Opens the network for one command: it listens nowhere, and has an identity nobody knows unless one is given.
 ///
 /// # Errors
 /// The transport cannot be built, or there is no randomness.
 pub async fn open_network_once(
     timeout: Duration,
+    secret: Option<SecretKey>,
 ) -> Result<(Arc<dyn Network>, Receiver<NetworkEvent>), BuildError> {
     let mut config = NodeConfig::default();
     config.network.addresses = Vec::new();
     config.peers.connection_timeout = timeout;
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| BuildError::Randomness(error.to_string()))?;
-    let options = SpawnOptions::new(SecretKey::from_seed(seed), &config)
-        .agent(&format!("btcfed/{VERSION} ping"));
+    let secret = match secret {
+        Some(secret) => secret,
+        None => {
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed)
+                .map_err(|error| BuildError::Randomness(error.to_string()))?;
+            SecretKey::from_seed(seed)
+        }
+    };
+    let options = SpawnOptions::new(secret, &config).agent(&format!("btcfed/{VERSION} ping"));
     let (network, events, _task) = btcfed_network::spawn(options).await?;
     Ok((Arc::new(network), events.into_inner()))
 }

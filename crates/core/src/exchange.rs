@@ -143,6 +143,9 @@ pub enum Notice {
         peer: PeerKey,
         /// Its software, escaped and cut.
         agent: String,
+        /// How far its wall clock is ahead of this node's, in milliseconds; behind is negative. Hearsay, and late by the
+        /// time its message was on the way: for diagnosis only.
+        clock_offset_ms: i64,
     },
     /// A record of this node's own identity is around that is newer than the own one: sign one with a higher number.
     OwnRecordAhead {

@@ -57,7 +57,11 @@ impl Engine {
                 .collect();
             tracing::debug!(peer = %peer.peer_id(), agent, at = ?now.monotonic, "introduced");
             self.enter(PhaseEvent::Met);
-            self.notice(Notice::HandshakeCompleted { peer, agent });
+            self.notice(Notice::HandshakeCompleted {
+                peer,
+                agent,
+                clock_offset_ms: offset_ms(hello.wall_ms, now.wall.as_millis()),
+            });
         }
         Ok(())
     }
@@ -86,5 +90,23 @@ impl Engine {
             version_max: 0,
             alternatives,
         })
+    }
+}
+
+/// How far one clock is ahead of another; a claim beyond all reason is cut, not wrapped.
+fn offset_ms(theirs: u64, ours: u64) -> i64 {
+    let clamp = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
+    clamp(theirs).saturating_sub(clamp(ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_have_a_sign_and_no_claim_overflows_them() {
+        assert_eq!((offset_ms(5, 3), offset_ms(3, 5)), (2, -2));
+        assert_eq!(offset_ms(u64::MAX, 0), i64::MAX);
+        assert_eq!(offset_ms(0, u64::MAX), -i64::MAX);
     }
 }

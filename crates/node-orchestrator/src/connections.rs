@@ -26,6 +26,8 @@ pub struct Connection {
     pub agent: Option<String>,
     /// True once both sides agreed on version, network and federation.
     pub handshaken: bool,
+    /// How far the peer's wall clock is ahead of this node's, in milliseconds, as it claimed when it introduced itself.
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// Every connected peer. Bounded by the network's connection limits.
@@ -51,6 +53,7 @@ impl Connections {
             rtt: None,
             agent: None,
             handshaken: false,
+            clock_offset_ms: None,
         };
         self.by_peer.insert(peer, new).is_none()
     }

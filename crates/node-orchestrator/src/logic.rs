@@ -538,10 +538,15 @@ impl NodeLogic {
 
     fn on_notice(&mut self, now: Now, notice: Notice) {
         match notice {
-            Notice::HandshakeCompleted { peer, agent } => {
-                tracing::debug!(peer = %peer.peer_id(), agent, "handshake completed");
+            Notice::HandshakeCompleted {
+                peer,
+                agent,
+                clock_offset_ms,
+            } => {
+                tracing::debug!(peer = %peer.peer_id(), agent, clock_offset_ms, "handshake completed");
                 if let Some(connection) = self.connections.get_mut(&peer) {
                     connection.handshaken = true;
+                    connection.clock_offset_ms = Some(clock_offset_ms);
                 }
             }
             Notice::OwnRecordAhead { seq } => {

@@ -221,6 +221,7 @@ async fn the_engine_hears_everything_and_what_it_wants_is_done() {
             vec![Output::Notice(Notice::HandshakeCompleted {
                 peer: test_key(1),
                 agent: "test".into(),
+                clock_offset_ms: 1500,
             })]
         }
         _ => Vec::new(),
@@ -254,7 +255,9 @@ async fn the_engine_hears_everything_and_what_it_wants_is_done() {
         node.store.exists(&test_key(2)),
         "what the engine learned is stored"
     );
-    assert!(node.handle.status().await.unwrap().connections[0].handshaken);
+    let status = node.handle.status().await.unwrap();
+    assert!(status.connections[0].handshaken);
+    assert_eq!(status.connections[0].clock_offset_ms, Some(1500));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,12 @@
 //! `doctor`: what is wrong, and what to do. Changes nothing.
 
+mod company;
 mod finding;
+mod holder;
 mod machine;
 mod members;
 mod network;
+mod routes;
 
 use std::time::Duration;
 
@@ -13,9 +16,12 @@ use crate::admin::client::is_not_running;
 use crate::cli::args::{DoctorOptions, Global};
 use crate::cli::context::{self, Loaded};
 use crate::cli::output::Output;
+use crate::cli::probe::Caller;
 use crate::exit::{CliError, Exit};
+use crate::lock::NodeLock;
 use crate::view::with_schema;
 
+use company::Word;
 use finding::Finding;
 
 /// How long a name or a peer may take to answer unless `--timeout` says otherwise.
@@ -50,12 +56,25 @@ pub(super) fn run(
         Ok(loaded) => {
             let daemon = ask(global);
             examine(&loaded, &daemon, &mut findings);
-            findings.extend(machine::clock(&loaded));
+            findings.push(routes::default_route(&loaded));
             findings.extend(members::file(&loaded));
+            let mut words = Vec::new();
+            let mut found = Vec::new();
             if !options.offline {
                 findings.extend(network::names(&loaded, timeout));
-                findings.extend(members::peers(global, timeout));
+                findings.extend(network::answered(&loaded, &daemon, timeout));
+                found = members::peers(global, &caller(&loaded, &daemon), timeout, &mut words);
             }
+            findings.extend(clock(&loaded, &words));
+            let status = daemon.status();
+            findings.extend(company::versions(
+                &words,
+                status.and_then(|status| status["version"].as_str()),
+            ));
+            if let Some(own) = status.and_then(|status| status["peer_id"].as_str()) {
+                findings.push(company::way_here(&words, own));
+            }
+            findings.extend(found);
         }
     }
     Ok(told("doctor", &findings, output))
@@ -84,6 +103,24 @@ fn examine(loaded: &Loaded, daemon: &Daemon, findings: &mut Vec<Finding>) {
     findings.push(machine::socket(loaded, daemon));
     findings.extend(network::listeners(loaded, daemon));
     findings.extend(network::announced(loaded));
+}
+
+/// Who calls the peers: the node itself while its daemon is stopped, so that those who admit only whom they chose
+/// answer; else somebody nobody knows, for one identity in two places confuses everybody.
+fn caller(loaded: &Loaded, daemon: &Daemon) -> Caller {
+    let free = matches!(daemon, Daemon::Stopped) && NodeLock::holder(&loaded.state_dir).is_none();
+    let secret = free.then(|| loaded.existing_key().ok()).flatten();
+    Caller::of(loaded, secret)
+}
+
+/// The clock against the files, then against the peers.
+fn clock(loaded: &Loaded, words: &[Word]) -> Vec<Finding> {
+    let wrong = machine::clock(loaded);
+    if wrong.is_empty() {
+        company::clocks(words)
+    } else {
+        wrong
+    }
 }
 
 fn ask(global: &Global) -> Daemon {

@@ -1,4 +1,6 @@
-//! Reaching a peer step by step: name, TCP, Noise. Every step has a deadline.
+//! Reaching a peer step by step: name, TCP, Noise, protocol. Every step has a deadline.
+
+mod talk;
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -6,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use btcfed_core::addr::{Host, PeerAddr};
 use btcfed_core::key::PeerKey;
-use btcfed_core::network::{CommandId, NetworkCommand, NetworkEvent};
 use serde_json::{Value, json};
 
-use crate::wire;
+pub(super) use talk::{Caller, Greeting};
 
 /// How a step went.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,13 @@ impl<T> Step<T> {
         }
     }
 
+    const fn took(&self) -> Option<Duration> {
+        match self {
+            Self::Done(_, took) => Some(*took),
+            Self::Failed(_) | Self::Skipped => None,
+        }
+    }
+
     fn to_json(&self) -> Value {
         match self {
             Self::Done(_, took) => json!({ "ok": true, "ms": millis(*took), "error": null }),
@@ -58,17 +66,26 @@ pub(super) struct Probe {
     pub(super) dns: Step<Vec<SocketAddr>>,
     pub(super) tcp: Step<SocketAddr>,
     pub(super) noise: Step<PeerKey>,
+    pub(super) protocol: Step<Greeting>,
+    silent: bool,
     expected: Option<PeerKey>,
 }
 
 impl Probe {
     /// Takes every step; `expected` is who should answer.
-    pub(super) fn run(addr: &PeerAddr, expected: Option<PeerKey>, timeout: Duration) -> Self {
+    pub(super) fn run(
+        addr: &PeerAddr,
+        expected: Option<PeerKey>,
+        caller: &Caller,
+        timeout: Duration,
+    ) -> Self {
         let mut probe = Self {
             addr: addr.clone(),
             dns: Step::Skipped,
             tcp: Step::Skipped,
             noise: Step::Skipped,
+            protocol: Step::Skipped,
+            silent: false,
             expected,
         };
         let socket = match (addr.socket_addr(), addr.host()) {
@@ -86,15 +103,17 @@ impl Probe {
         if let Some(socket) = socket {
             let started = Instant::now();
             let connected = TcpStream::connect_timeout(&socket, timeout);
-            let connected = connected.map(|_| socket).map_err(|error| error.to_string());
+            let connected = connected.map(|_| socket).map_err(|error| {
+                probe.silent = error.kind() == std::io::ErrorKind::TimedOut;
+                error.to_string()
+            });
             probe.tcp = Step::measured(connected, started);
             if probe.tcp.value().is_none() {
                 return probe;
             }
         }
         let target = socket.map_or_else(|| addr.clone(), PeerAddr::from_socket_addr);
-        let started = Instant::now();
-        probe.noise = Step::measured(handshake(&target, timeout), started);
+        (probe.noise, probe.protocol) = talk::talk(&target, expected, caller, timeout);
         // The handshake opened a connection of its own.
         if let (Step::Done(_, whole), Step::Done(_, tcp)) = (&mut probe.noise, &probe.tcp) {
             *whole = whole.saturating_sub(*tcp);
@@ -115,11 +134,41 @@ impl Probe {
                 "something listens there, but the handshake failed: {reason}"
             ));
         }
-        let (found, expected) = (self.noise.value()?, self.expected?);
-        (*found != expected).then(|| {
+        let wrong = self.noise.value().zip(self.expected);
+        if let Some((found, expected)) = wrong.filter(|(found, expected)| *found != expected) {
             let (found, expected) = (found.peer_id(), expected.peer_id());
-            format!("another node answers there: {found} instead of {expected}")
-        })
+            return Some(format!(
+                "another node answers there: {found} instead of {expected}"
+            ));
+        }
+        match &self.protocol {
+            Step::Failed(reason) => Some(format!("it proves its key, but {reason}")),
+            Step::Done(..) | Step::Skipped => None,
+        }
+    }
+
+    /// Nothing came back at all: neither an answer nor a refusal.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// What the peer said about itself.
+    pub(super) const fn greeting(&self) -> Option<&Greeting> {
+        self.protocol.value()
+    }
+
+    /// How long all steps took; `None` when one failed.
+    pub(super) fn total_ms(&self) -> Option<f64> {
+        if self.failure().is_some() {
+            return None;
+        }
+        let took = [
+            self.dns.took(),
+            self.tcp.took(),
+            self.noise.took(),
+            self.protocol.took(),
+        ];
+        Some(millis(took.into_iter().flatten().sum()))
     }
 
     /// Every step.
@@ -131,7 +180,10 @@ impl Probe {
             "dns": self.dns.to_json(),
             "tcp": self.tcp.to_json(),
             "noise": self.noise.to_json(),
+            "protocol": self.protocol.to_json(),
             "answered_by": self.noise.value().map(|key| key.peer_id().to_string()),
+            "agent": self.greeting().map(|greeting| greeting.agent.as_str()),
+            "clock_offset_ms": self.greeting().map(|greeting| greeting.clock_offset_ms),
             "error": self.failure(),
         })
     }
@@ -170,42 +222,6 @@ pub(super) fn resolve(addr: &PeerAddr, timeout: Duration) -> Result<Vec<SocketAd
     Ok(found)
 }
 
-/// Connects, and tells who proved their key.
-fn handshake(addr: &PeerAddr, timeout: Duration) -> Result<PeerKey, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
-        let opened = wire::open_network_once(timeout).await;
-        let (network, mut events) = opened.map_err(|error| error.to_string())?;
-        let dial = NetworkCommand::Dial {
-            id: CommandId(1),
-            peer: None,
-            addrs: vec![addr.clone()],
-        };
-        network.submit(dial).map_err(|error| error.to_string())?;
-        let answered = async {
-            while let Some(event) = events.recv().await {
-                match event {
-                    NetworkEvent::Connected { peer, .. } => return Ok(peer),
-                    NetworkEvent::DialFailed { attempts, .. } => {
-                        let reasons: Vec<String> = attempts
-                            .iter()
-                            .map(|(_, error)| error.to_string())
-                            .collect();
-                        return Err(reasons.join("; "));
-                    }
-                    _ => {}
-                }
-            }
-            Err("the network ended".to_owned())
-        };
-        let answered = tokio::time::timeout(timeout, answered).await;
-        answered.unwrap_or_else(|_| Err("no answer in time".to_owned()))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,19 +230,25 @@ mod tests {
 
     #[test]
     fn each_step_says_what_failed_and_later_ones_are_not_taken() {
-        let closed = Probe::run(&"/ip4/127.0.0.1/tcp/1".parse().unwrap(), None, SECOND);
+        let closed = Probe::run(
+            &"/ip4/127.0.0.1/tcp/1".parse().unwrap(),
+            None,
+            &Caller::default(),
+            SECOND,
+        );
         assert!(closed.failure().unwrap().contains("no TCP connection"));
         assert_eq!(closed.noise, Step::Skipped);
         let dead = Probe::run(
             &"/dns/does-not-exist.invalid/tcp/1".parse().unwrap(),
             None,
+            &Caller::default(),
             SECOND,
         );
         assert!(dead.failure().unwrap().contains("does not resolve"));
         assert_eq!(dead.tcp, Step::Skipped);
         let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = PeerAddr::from_socket_addr(mute.local_addr().unwrap());
-        let silent = Probe::run(&addr, None, Duration::from_millis(200));
+        let silent = Probe::run(&addr, None, &Caller::default(), Duration::from_millis(200));
         assert!(
             silent.failure().unwrap().contains("handshake failed"),
             "{silent:?}"

@@ -98,6 +98,7 @@ fn a_peer_that_introduces_itself_is_stored_and_told_of() {
     let greeting = Notice::HandshakeCompleted {
         peer: key(2),
         agent: "test/1".to_owned(),
+        clock_offset_ms: -1_800_000_000_000,
     };
     assert_eq!(bench.notices(), [greeting]);
 }

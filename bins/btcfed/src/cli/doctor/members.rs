@@ -4,19 +4,23 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::company::Word;
 use super::finding::Finding;
 use crate::cli::args::Global;
 use crate::cli::context::Loaded;
 use crate::cli::peers::{Backend, inspect};
-use crate::cli::probe::Probe;
+use crate::cli::probe::{Caller, Probe};
 use crate::exit::CliError;
-use crate::peers::Entry;
+use crate::peers::{Entry, spelled};
 
 /// Most peers that are tried: a federation. Of longer lists the peers the operator chose come first.
 const MAX_TRIED: usize = 100;
 
 /// Peers tried at the same time.
 const AT_ONCE: usize = 16;
+
+/// Most bans named in one finding.
+const MAX_NAMED: usize = 5;
 
 /// What `peers verify` says.
 pub(super) fn file(loaded: &Loaded) -> Vec<Finding> {
@@ -62,28 +66,46 @@ pub(super) fn file(loaded: &Loaded) -> Vec<Finding> {
         findings.push(Finding::ok(
             "file",
             format!(
-                "{shown}: {} peers, {} bans",
+                "{shown}: {} peers, {} bans; checksum: {}",
                 found.set.len(),
-                found.set.bans().count()
+                found.set.bans().count(),
+                found.checksum
             ),
         ));
     }
     let now = crate::cli::peers::wall_now();
-    let over = found.set.bans().filter(|ban| !ban.is_active(now)).count();
-    if over > 0 {
-        findings.push(Finding::ok(
-            "bans",
-            format!("{over} bans are over and refuse nobody any more"),
-        ));
+    let over: Vec<String> = found
+        .set
+        .bans()
+        .filter(|ban| !ban.is_active(now))
+        .take(MAX_NAMED)
+        .map(|ban| spelled(&ban.target).1)
+        .collect();
+    if let Some(first) = over.first() {
+        let text = format!(
+            "these bans are over and refuse nobody any more: {}",
+            over.join(", ")
+        );
+        let fix =
+            format!("the next start of the node clears them; now: btcfed peers unban {first}");
+        findings.push(Finding::warn("bans", text, fix));
     }
     findings
 }
 
 /// Tries everybody who is not connected.
-pub(super) fn peers(global: &Global, timeout: Duration) -> Vec<Finding> {
+pub(super) fn peers(
+    global: &Global,
+    caller: &Caller,
+    timeout: Duration,
+    words: &mut Vec<Word>,
+) -> Vec<Finding> {
     let list = match list(global) {
         Ok(list) => list,
-        Err(error) => return vec![Finding::warn("peers", error.message, "see above")],
+        Err(error) => {
+            let fix = error.hint.unwrap_or_else(|| "see above".to_owned());
+            return vec![Finding::warn("peers", error.message, fix)];
+        }
     };
     let mut findings = Vec::new();
     let mut to_try = Vec::new();
@@ -92,6 +114,7 @@ pub(super) fn peers(global: &Global, timeout: Duration) -> Vec<Finding> {
         if peer["status"] == "banned" {
             findings.push(Finding::ok("peer", format!("{who} is banned")));
         } else if peer["connection"]["state"] == "connected" {
+            words.push(Word::of(&who, &peer["connection"]));
             findings.push(Finding::ok("peer", format!("{who} is connected")));
         } else if let Ok(entry) = Entry::from_json(peer) {
             let chosen = matches!(peer["source"].as_str(), Some("operator" | "bootstrap"));
@@ -105,14 +128,20 @@ pub(super) fn peers(global: &Global, timeout: Duration) -> Vec<Finding> {
         to_try.truncate(MAX_TRIED);
     }
     for batch in to_try.chunks(AT_ONCE) {
-        findings.extend(std::thread::scope(|scope| {
+        let tried = std::thread::scope(|scope| {
             let running: Vec<_> = batch
                 .iter()
-                .map(|(learned, who, entry)| scope.spawn(|| attempt(*learned, who, entry, timeout)))
+                .map(|(learned, who, entry)| {
+                    scope.spawn(|| attempt(*learned, who, entry, caller, timeout))
+                })
                 .collect();
             let ended = running.into_iter().filter_map(|thread| thread.join().ok());
             ended.collect::<Vec<_>>()
-        }));
+        });
+        for (finding, word) in tried {
+            findings.push(finding);
+            words.extend(word);
+        }
     }
     findings
 }
@@ -122,33 +151,81 @@ fn list(global: &Global) -> Result<Value, CliError> {
 }
 
 /// Tries one address after the other; one that works is enough.
-fn attempt(learned: bool, who: &str, entry: &Entry, timeout: Duration) -> Finding {
+fn attempt(
+    learned: bool,
+    who: &str,
+    entry: &Entry,
+    caller: &Caller,
+    timeout: Duration,
+) -> (Finding, Option<Word>) {
     let mut failures = Vec::new();
     for addr in &entry.addresses {
-        match Probe::run(addr, Some(entry.key), timeout).failure() {
-            None => return Finding::ok("peer", format!("{who} answers at {addr}")),
-            Some(failure) => failures.push(format!("{addr}: {failure}")),
-        }
+        let probe = Probe::run(addr, Some(entry.key), caller, timeout);
+        let Some(failure) = probe.failure() else {
+            let word = probe.greeting().map(|greeting| Word {
+                who: who.to_owned(),
+                clock_offset_ms: Some(greeting.clock_offset_ms),
+                agent: Some(greeting.agent.clone()),
+                came_here: false,
+            });
+            return (
+                Finding::ok("peer", format!("{who} answers at {addr}")),
+                word,
+            );
+        };
+        failures.push(format!("{addr}: {failure}"));
     }
     if failures.is_empty() {
-        return Finding::ok("peer", format!("{who} has no address; it has to come here"));
+        let text = format!("{who} has no address; it has to come here");
+        return (Finding::ok("peer", text), None);
     }
     let text = format!("{who} cannot be reached\n{}", failures.join("\n"));
-    let wrong_key = failures
-        .iter()
-        .any(|failure| failure.contains("another node answers"));
-    if wrong_key {
-        let fix = format!(
-            "ask its operator for the new key, then: btcfed peers replace {who} KEY@HOST:PORT"
-        );
-        return Finding::fail("peer", text, fix);
+    let fix = fix(who, &text);
+    // Whoever hangs up on a stranger may well talk to the node itself, and others come and go.
+    if learned || text.contains("it hung up") {
+        return (Finding::warn("peer", text, fix), None);
     }
-    let fix = "is it up, is the address right, does a firewall stand between? ask its operator";
-    if learned {
-        Finding::warn("peer", text, fix)
-    } else {
-        Finding::fail("peer", text, fix)
-    }
+    (Finding::fail("peer", text, fix), None)
+}
+
+/// What to do about a peer that cannot be reached.
+fn fix(who: &str, failures: &str) -> String {
+    let hints = [
+        (
+            "another node answers",
+            format!(
+                "ask its operator for the new key, then: btcfed peers replace {who} KEY@HOST:PORT"
+            ),
+        ),
+        (
+            "another federation",
+            format!(
+                "set node.federation to what its operator has and restart, or: btcfed peers remove {who}"
+            ),
+        ),
+        (
+            "another network",
+            format!(
+                "set node.network to what its operator has and restart, or: btcfed peers remove {who}"
+            ),
+        ),
+        (
+            "in versions",
+            "upgrade whichever of the two is older".to_owned(),
+        ),
+        (
+            "it hung up",
+            "ask its operator to admit this node: btcfed peers add, or peers unban".to_owned(),
+        ),
+    ];
+    let found = hints.into_iter().find(|(sign, _)| failures.contains(sign));
+    found.map_or_else(
+        || {
+            "is it up, is the address right, does a firewall stand between? ask its operator"
+                .to_owned()
+        },
+        |(_, fix)| fix,
+    )
 }
 
 fn name(peer: &Value) -> String {

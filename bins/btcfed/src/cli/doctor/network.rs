@@ -4,11 +4,13 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use btcfed_core::addr::{AddrScope, Host, PeerAddr};
+use btcfed_core::key::PeerId;
 
 use super::Daemon;
 use super::finding::Finding;
+use super::holder;
 use crate::cli::context::Loaded;
-use crate::cli::probe::resolve;
+use crate::cli::probe::{Caller, Probe, resolve};
 
 /// Whether every address can be listened on, or is by the daemon.
 pub(super) fn listeners(loaded: &Loaded, daemon: &Daemon) -> Vec<Finding> {
@@ -54,10 +56,13 @@ fn listener(addr: &PeerAddr) -> Finding {
         Ok(_) => Finding::ok("listen", format!("{addr} is free")),
         Err(error) => {
             let fix = match error.kind() {
-                std::io::ErrorKind::AddrInUse => format!(
-                    "`ss -ltnp sport = :{}` names who has it; stop that, or change network.addresses",
-                    socket.port()
-                ),
+                std::io::ErrorKind::AddrInUse => match holder::of_port(socket.port()) {
+                    Some(who) => format!("{who} has it: stop that, or change network.addresses"),
+                    None => format!(
+                        "`ss -ltnp sport = :{}` names who has it; stop that, or change network.addresses",
+                        socket.port()
+                    ),
+                },
                 std::io::ErrorKind::AddrNotAvailable => {
                     "this machine has no such address; `ip addr` lists them".to_owned()
                 }
@@ -98,6 +103,31 @@ pub(super) fn announced(loaded: &Loaded) -> Vec<Finding> {
         }
     };
     announced.iter().map(finding).collect()
+}
+
+/// Whether the running daemon is what answers at the addresses it announces.
+pub(super) fn answered(loaded: &Loaded, daemon: &Daemon, timeout: Duration) -> Vec<Finding> {
+    let status = daemon.status();
+    let own = status.and_then(|status| status["peer_id"].as_str()?.parse::<PeerId>().ok());
+    let Some(own) = own else { return Vec::new() };
+    let announced = loaded.full.config.network.announce.iter();
+    let tried = announced.filter(|addr| addr.is_dialable() && addr.scope() != AddrScope::LinkLocal);
+    let finding = |addr: &PeerAddr| {
+        let probe = Probe::run(addr, Some(own.key()), &Caller::of(loaded, None), timeout);
+        let Some(failure) = probe.failure() else {
+            return Finding::ok("announce", format!("{addr} leads here"));
+        };
+        let text = format!("others are told {addr}: {failure}");
+        if probe.is_silent() {
+            // Some routers do not let a machine reach itself by its public address.
+            let fix = "from inside this may mean nothing: have a member run btcfed ping with this address; else open the \
+                       port in the firewall and forward it here";
+            return Finding::warn("announce", text, fix);
+        }
+        let fix = "set network.announce to an address and port that lead to this node, and forward the port";
+        Finding::fail("announce", text, fix)
+    };
+    tried.map(finding).collect()
 }
 
 /// Whether every name in the configuration stands for an address.
