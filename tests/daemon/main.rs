@@ -22,6 +22,7 @@ mod last_good;
 mod lifecycle;
 mod log;
 mod operator;
+mod package;
 mod packaging;
 mod peers;
 mod planted;

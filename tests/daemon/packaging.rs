@@ -34,37 +34,15 @@ fn completions_are_accepted_by_the_shells_that_are_here() {
 }
 
 #[test]
-fn bash_completes_commands_and_the_names_of_peers() {
+fn names_for_completion_are_told_quietly() {
     let dir = tempfile::tempdir().unwrap();
     let target = format!("{}@127.0.0.1:1", test_key(1));
     run(dir.path(), &["peers", "add", &target, "--name", "alice"]);
-    fs::write(dir.path().join("script"), text(&["completion", "bash"])).unwrap();
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_btcfed"))
-        .parent()
-        .unwrap();
-    let complete = |words: &str| {
-        let line = format!(
-            "source ./script; COMP_WORDS=(btcfed {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
-             _btcfed_with_peers btcfed \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; echo \"${{COMPREPLY[@]}}\""
-        );
-        let output = Command::new("bash")
-            .args(["-c", &line])
-            .current_dir(dir.path())
-            .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
-            .output();
-        output.map(|output| String::from_utf8(output.stdout).unwrap())
-    };
-    // Without bash there is nothing to complete.
-    if let (Ok(names), Ok(commands)) = (complete("peers why al"), complete("peers exp")) {
-        assert_eq!((names.trim(), commands.trim()), ("alice", "export"));
-    }
     let names = String::from_utf8(run(dir.path(), &["complete-peers"]).stdout).unwrap();
     assert_eq!(names, "alice\n");
     let nowhere = tempfile::tempdir().unwrap();
-    assert_eq!(
-        run(nowhere.path(), &["complete-peers"]).status.code(),
-        Some(0)
-    );
+    let nothing = run(nowhere.path(), &["complete-peers"]);
+    assert_eq!(nothing.status.code(), Some(0));
 }
 
 #[test]
@@ -100,6 +78,7 @@ fn the_unit_is_accepted_and_hardened() {
         analyse(&["verify", "--man=no"]),
         analyse(&["security", "--offline=true", "--no-pager", "--threshold=15"]),
     ) else {
+        eprintln!("SKIPPED: systemd-analyze is not installed");
         return;
     };
     let told = String::from_utf8_lossy(&verified.stderr).into_owned();

@@ -52,6 +52,8 @@ const TABLE: &[(&[&str], i32, i32)] = &[
     (&["gen", "conf"], 0, 0),
     (&["gen", "systemd"], 0, 0),
     (&["gen", "sysusers"], 0, 0),
+    (&["gen", "tmpfiles"], 0, 0),
+    (&["gen", "package", "beside"], 0, 0),
     (&["gen", "logrotate"], 0, 0),
     (&["stop"], 69, 0),
 ];

@@ -502,13 +502,13 @@ static KEYS: [Key; 48] = [
     restart(
         "admin.http",
         "",
-        "where /livez, /readyz and /metrics are answered; empty is nowhere, 127.0.0.1:9100 is usual",
+        "where /livez, /readyz and /metrics are answered, such as 127.0.0.1:9100",
         Rule::Socket(|draft, value| draft.config.admin.http = value),
     ),
     restart(
         "admin.http_insecure",
         "false",
-        "let admin.http be an address that other machines reach: anybody there may read it",
+        "let admin.http be an address other machines reach: anybody there may read it",
         Rule::Flag(|draft, value| draft.config.admin.http_insecure = value),
     ),
     live(

@@ -20,18 +20,23 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const WITH_PEER: &str = "ban pin remove rename replace show unban unpin why";
 
 pub(super) fn run(shell: Shell, output: &Output) -> Result<Exit, CliError> {
+    let text = script(shell);
+    let document = with_schema("completion", json!({ "text": text }));
+    output.result(&document, |_| text.trim_end().to_owned());
+    Ok(Exit::Ok)
+}
+
+/// What a shell completes with.
+pub(super) fn script(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "btcfed", &mut script);
     let script = String::from_utf8_lossy(&script);
-    let text = match shell {
+    match shell {
         Shell::Bash => format!("{script}\n{}", bash()),
         Shell::Fish => format!("{script}\n{}", fish()),
         Shell::Zsh => zsh(&script),
         _ => script.into_owned(),
-    };
-    let document = with_schema("completion", json!({ "text": text }));
-    output.result(&document, |_| text.trim_end().to_owned());
-    Ok(Exit::Ok)
+    }
 }
 
 fn bash() -> String {

@@ -1,9 +1,16 @@
 //! `gen`: what a package or an administrator puts beside the program.
 
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use btcfed_config::FlagValue;
 use clap::CommandFactory as _;
+use clap_complete::Shell;
 use serde_json::json;
 
 use crate::cli::args::{Cli, GenCommand};
+use crate::cli::completion;
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
 use crate::view::with_schema;
@@ -36,6 +43,12 @@ Group=btcfed
 UMask=0007
 StateDirectory=btcfed
 StateDirectoryMode=0750
+LogsDirectory=btcfed
+LogsDirectoryMode=0750
+# The state of such a user is closed to others, members of the group included: the admin socket stands elsewhere.
+RuntimeDirectory=btcfed
+RuntimeDirectoryMode=0750
+Environment=BTCFED_ADMIN__SOCKET=/run/btcfed/btcfed.sock
 # A key from the outside, with node.private_key_file: /run/credentials/btcfed.service/node.key in conf.yaml:
 #LoadCredential=node.key:/etc/btcfed/node.key
 
@@ -77,6 +90,15 @@ const SYSUSERS: &str = "\
 g btcfed - -
 ";
 
+const TMPFILES: &str = "\
+# Only root writes the configuration, and only the node reads it: it may hold a private key.
+d /etc/btcfed 0750 root btcfed -
+z /etc/btcfed/conf.yaml 0640 root btcfed -
+";
+
+/// Where the unit has the admin socket, and where the packaged configuration tells commands to look for it.
+const SOCKET: &str = "/run/btcfed/btcfed.sock";
+
 const LOGROTATE: &str = "\
 # Only for nodes with logging.file: /var/log/btcfed/NAME.log; journald rotates by itself.
 /var/log/btcfed/*.log {
@@ -96,27 +118,73 @@ pub(super) fn run(command: &GenCommand, output: &Output) -> Result<Exit, CliErro
         GenCommand::Conf => ("gen-conf", btcfed_config::default_text()),
         GenCommand::Logrotate => ("gen-logrotate", LOGROTATE.to_owned()),
         GenCommand::Man { dir } => return man(dir, output),
+        GenCommand::Package { dir } => return package(dir, output),
         GenCommand::Systemd => ("gen-systemd", UNIT.to_owned()),
         GenCommand::Sysusers => ("gen-sysusers", SYSUSERS.to_owned()),
+        GenCommand::Tmpfiles => ("gen-tmpfiles", TMPFILES.to_owned()),
     };
     let document = with_schema(schema, json!({ "text": text }));
     output.result(&document, |_| text.trim_end().to_owned());
     Ok(Exit::Ok)
 }
 
-fn man(dir: &std::path::Path, output: &Output) -> Result<Exit, CliError> {
-    clap_mangen::generate_to(Cli::command(), dir).map_err(|error| {
-        let exit = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => Exit::Permission,
-            _ => Exit::CannotCreate,
-        };
-        CliError::new(exit, "config", format!("cannot write man pages: {error}"))
-            .file(dir.display())
-            .hint("name an existing directory that you may write to")
-    })?;
+fn man(dir: &Path, output: &Output) -> Result<Exit, CliError> {
+    let written = clap_mangen::generate_to(Cli::command(), dir);
+    written.map_err(|error| refused(&error, dir))?;
     let document = with_schema("gen-man", json!({ "dir": dir.display().to_string() }));
     output.result(&document, |_| {
         format!("wrote man pages to {}", dir.display())
     });
     Ok(Exit::Ok)
+}
+
+/// Everything that stands beside the program in a package, in one directory.
+fn package(dir: &Path, output: &Output) -> Result<Exit, CliError> {
+    let socket = FlagValue::new("--socket", "admin.socket", SOCKET);
+    let conf = btcfed_config::text_with(&[socket])?;
+    let mut files = vec![
+        ("conf.yaml".to_owned(), conf),
+        ("btcfed.service".to_owned(), UNIT.to_owned()),
+        ("btcfed.sysusers".to_owned(), SYSUSERS.to_owned()),
+        ("btcfed.tmpfiles".to_owned(), TMPFILES.to_owned()),
+        ("btcfed.logrotate".to_owned(), LOGROTATE.to_owned()),
+    ];
+    let shells = [
+        (Shell::Bash, "btcfed.bash"),
+        (Shell::Fish, "btcfed.fish"),
+        (Shell::Zsh, "_btcfed"),
+    ];
+    files.extend(shells.map(|(shell, name)| (name.to_owned(), completion::script(shell))));
+    let pages = dir.join("man");
+    let made = fs::create_dir_all(&pages);
+    made.map_err(|error| refused(&error, &pages))?;
+    for (name, text) in &files {
+        let path = dir.join(name);
+        fs::write(&path, text).map_err(|error| refused(&error, &path))?;
+    }
+    let written = clap_mangen::generate_to(Cli::command(), &pages);
+    written.map_err(|error| refused(&error, &pages))?;
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    let document = with_schema(
+        "gen-package",
+        json!({ "dir": dir.display().to_string(), "files": names }),
+    );
+    output.result(&document, |_| {
+        format!(
+            "wrote {} and man pages to {}",
+            names.join(", "),
+            dir.display()
+        )
+    });
+    Ok(Exit::Ok)
+}
+
+fn refused(error: &io::Error, path: &Path) -> CliError {
+    let exit = match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::Permission,
+        _ => Exit::CannotCreate,
+    };
+    CliError::new(exit, "config", format!("cannot write: {error}"))
+        .file(path.display())
+        .hint("name a directory that you may write to")
 }

@@ -21,6 +21,15 @@ pub(in crate::cli) enum GenCommand {
         /// An existing directory
         dir: PathBuf,
     },
+    /// Write everything that stands beside the program in a package into a directory
+    ///
+    /// The unit, sysusers.d, tmpfiles.d and logrotate files, a conf.yaml, completions, and man pages in man/.
+    ///
+    /// Example: btcfed gen package target/package
+    Package {
+        /// The directory; it is made if need be
+        dir: PathBuf,
+    },
     /// Print a hardened systemd unit
     ///
     /// Example: btcfed gen systemd > /etc/systemd/system/btcfed.service
@@ -29,4 +38,8 @@ pub(in crate::cli) enum GenCommand {
     ///
     /// Example: btcfed gen sysusers > /etc/sysusers.d/btcfed.conf
     Sysusers,
+    /// Print the tmpfiles.d lines for the directory of the configuration
+    ///
+    /// Example: btcfed gen tmpfiles > /etc/tmpfiles.d/btcfed.conf
+    Tmpfiles,
 }
