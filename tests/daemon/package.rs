@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use btcfed_core::testing::test_key;
 
 use crate::common::daemon::run;
+use crate::common::skipped;
 
 /// The folder with what is written by hand.
 fn source(file: &str) -> String {
@@ -33,7 +34,7 @@ fn tool(name: &str, args: &[&str], dir: &Path) -> Option<Output> {
         .split(':')
         .any(|dir| Path::new(dir).join(name).is_file());
     if !is_there {
-        eprintln!("SKIPPED: {name} is not installed");
+        skipped(&format!("{name} is not installed"));
         return None;
     }
     let mut command = Command::new("timeout");
@@ -50,97 +51,96 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
-#[test]
-fn the_image_has_no_shell_no_rights_and_a_probe_that_is_the_program_itself() {
-    let dockerfile = source("package/Dockerfile");
-    let joined = dockerfile.replace("\\\n", " ");
-    let lines = joined.lines().map(str::trim);
-    let instructions: Vec<(&str, &str)> = lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| line.split_once(' ').unwrap())
-        .collect();
-    let known = [
-        "CMD",
-        "COPY",
-        "ENTRYPOINT",
-        "ENV",
-        "EXPOSE",
-        "FROM",
-        "HEALTHCHECK",
-        "RUN",
-        "STOPSIGNAL",
-        "USER",
-        "VOLUME",
-        "WORKDIR",
-    ];
-    for (name, rest) in &instructions {
-        assert!(known.contains(name), "{name} {rest}");
+/// The instructions of the Dockerfile.
+struct Image(Vec<(String, String)>);
+
+impl Image {
+    fn read() -> Self {
+        let dockerfile = source("package/Dockerfile").replace("\\\n", " ");
+        let lines = dockerfile.lines().map(str::trim);
+        let instruction = |line: &str| {
+            let (name, rest) = line.split_once(' ').unwrap();
+            (name.to_owned(), rest.to_owned())
+        };
+        Self(
+            lines
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .map(instruction)
+                .collect(),
+        )
     }
-    assert_eq!(instructions[0].0, "FROM");
-    let stages: Vec<&str> = instructions
-        .iter()
-        .filter(|(name, _)| *name == "FROM")
-        .map(|(_, rest)| *rest)
-        .collect();
+
+    /// What the instructions of a name say.
+    fn all(&self, name: &str) -> Vec<&str> {
+        let found = self.0.iter().filter(|(other, _)| other == name);
+        found.map(|(_, rest)| rest.as_str()).collect()
+    }
+
+    fn one(&self, name: &str) -> &str {
+        let found = self.all(name);
+        assert_eq!(found.len(), 1, "{name}");
+        found[0]
+    }
+
+    /// The words of an instruction that is run without a shell.
+    fn words(&self, name: &str) -> Vec<String> {
+        let rest = self.one(name);
+        serde_json::from_str(&rest[rest.find('[').unwrap()..]).unwrap()
+    }
+
+    /// The stage that becomes the image.
+    fn last_stage(&self) -> Self {
+        let at = self.0.iter().rposition(|(name, _)| name == "FROM").unwrap();
+        Self(self.0[at + 1..].to_vec())
+    }
+}
+
+#[test]
+fn the_image_is_built_in_two_stages_from_images_with_a_version() {
+    let image = Image::read();
+    let known = "CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK RUN STOPSIGNAL USER VOLUME WORKDIR";
+    for (name, rest) in &image.0 {
+        assert!(known.split(' ').any(|other| other == name), "{name} {rest}");
+    }
+    assert_eq!(image.0[0].0, "FROM");
+    let stages = image.all("FROM");
     assert_eq!(stages.len(), 2);
     for stage in &stages {
-        let image = stage.split(' ').next().unwrap();
-        let (_, tag) = image.rsplit_once(':').expect("a tag");
-        assert_ne!(tag, "latest", "{image}");
+        let from = stage.split(' ').next().unwrap();
+        let (_, tag) = from.rsplit_once(':').expect("a tag");
+        assert_ne!(tag, "latest", "{from}");
     }
     assert!(stages[1].contains("distroless") && stages[1].contains("nonroot"));
-    let at = instructions
-        .iter()
-        .rposition(|(name, _)| *name == "FROM")
-        .unwrap();
-    let last = &instructions[at + 1..];
-    let one = |wanted: &str| -> &str {
-        let mut found = last.iter().filter(|(name, _)| *name == wanted);
-        let (_, rest) = found.next().unwrap_or_else(|| panic!("no {wanted}"));
-        assert!(found.next().is_none() || wanted == "COPY", "{wanted} twice");
-        rest
-    };
-    assert!(
-        !last.iter().any(|(name, _)| *name == "RUN"),
-        "there is no shell to run anything"
-    );
-    let user = one("USER").split(':').next().unwrap().parse::<u32>();
-    assert!(
-        user.is_ok_and(|user| user > 0),
-        "a number, so that orchestrators can see that it is not root"
-    );
-    assert_eq!(one("STOPSIGNAL"), "SIGTERM");
-    let exec = |rest: &str| -> Vec<String> {
-        serde_json::from_str(&rest[rest.find('[').unwrap()..]).unwrap()
-    };
-    let entry = exec(one("ENTRYPOINT"));
-    assert_eq!(entry, ["/usr/bin/btcfed"]);
-    let probe = exec(one("HEALTHCHECK"));
-    assert_eq!(probe[..2], ["/usr/bin/btcfed", "health"]);
-    // The words are commands of this program.
-    let dir = tempfile::tempdir().unwrap();
-    for words in [&probe[1..], &exec(one("CMD"))[..]] {
-        let args: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
-        assert_eq!(run(dir.path(), &args).status.code(), Some(0), "{words:?}");
-    }
-    let copies: Vec<&str> = last
-        .iter()
-        .filter(|(name, _)| *name == "COPY")
-        .map(|(_, rest)| *rest)
-        .collect();
-    assert!(copies.iter().all(|copy| copy.starts_with("--from=build ")));
-    assert!(
-        copies
-            .iter()
-            .any(|copy| copy.ends_with("target/release/btcfed /usr/bin/btcfed"))
-    );
-    let state = one("WORKDIR");
-    assert!(one("VOLUME").contains(state) && one("ENV").ends_with(state));
     let ignored = source("package/Dockerfile.dockerignore");
     assert!(
         ignored.lines().any(|line| line == "*"),
         "keys beside the sources stay outside"
     );
+}
+
+#[test]
+fn the_image_has_no_shell_no_rights_and_a_probe_that_is_the_program_itself() {
+    let image = Image::read().last_stage();
+    assert_eq!(image.all("RUN"), [""; 0], "there is no shell to run anything");
+    let user = image.one("USER").split(':').next().unwrap().parse::<u32>();
+    assert!(user.is_ok_and(|user| user > 0), "a number, and not root");
+    assert_eq!(image.one("STOPSIGNAL"), "SIGTERM");
+    assert_eq!(image.words("ENTRYPOINT"), ["/usr/bin/btcfed"]);
+    let probe = image.words("HEALTHCHECK");
+    assert_eq!(probe[..2], ["/usr/bin/btcfed", "health"]);
+    // The words are commands of this program.
+    let dir = tempfile::tempdir().unwrap();
+    for words in [&probe[1..], &image.words("CMD")[..]] {
+        let args = words.iter().map(String::as_str).chain(["--help"]);
+        let shown = run(dir.path(), &args.collect::<Vec<_>>());
+        assert_eq!(shown.status.code(), Some(0), "{words:?}");
+    }
+    let copies = image.all("COPY");
+    assert!(copies.iter().all(|copy| copy.starts_with("--from=build ")));
+    let program = "target/release/btcfed /usr/bin/btcfed";
+    assert!(copies.iter().any(|copy| copy.ends_with(program)));
+    let state = image.one("WORKDIR");
+    assert!(image.one("VOLUME").contains(state) && image.one("ENV").ends_with(state));
 }
 
 #[test]

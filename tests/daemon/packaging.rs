@@ -8,6 +8,7 @@ use std::time::Duration;
 use btcfed_core::testing::test_key;
 
 use crate::common::daemon::{command, run, run_json};
+use crate::common::skipped;
 
 fn text(args: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
@@ -78,7 +79,7 @@ fn the_unit_is_accepted_and_hardened() {
         analyse(&["verify", "--man=no"]),
         analyse(&["security", "--offline=true", "--no-pager", "--threshold=15"]),
     ) else {
-        eprintln!("SKIPPED: systemd-analyze is not installed");
+        skipped("systemd-analyze is not installed");
         return;
     };
     let told = String::from_utf8_lossy(&verified.stderr).into_owned();

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::common::config::{local, yaml};
 use crate::common::daemon::{Daemon, run, run_json};
-use crate::common::wait_for;
+use crate::common::{skipped, wait_for};
 
 const LOCAL: [&str; 2] = ["--listen", "/ip4/127.0.0.1/tcp/0"];
 const LIMIT: Duration = Duration::from_secs(10);
@@ -228,7 +228,7 @@ fn an_announced_address_that_leads_nowhere_or_elsewhere_is_told() {
         .ok()
         .filter(|own| own.is_ipv4() && !own.ip().is_loopback())
     else {
-        eprintln!("SKIPPED: this machine has no address beside the loopback");
+        skipped("this machine has no address beside the loopback");
         return;
     };
     let dir = tempfile::tempdir().unwrap();
@@ -265,7 +265,7 @@ fn a_full_disk_is_told_before_something_is_lost() {
         .arg(dir.path())
         .output();
     if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-        eprintln!("SKIPPED: no disk can be mounted here; this needs root");
+        skipped("no disk can be mounted here; this needs root");
         return;
     }
     fs::write(dir.path().join("conf.yaml"), yaml(&[])).unwrap();

@@ -72,7 +72,7 @@ impl Summary {
         let ok = totals.len();
         let least = totals.iter().copied().reduce(f64::min);
         let most = totals.iter().copied().reduce(f64::max);
-        let count = u32::try_from(ok).map_or(f64::from(u32::MAX), f64::from);
+        let count = u32::try_from(ok).map_or_else(|_| f64::from(u32::MAX), f64::from);
         let mean = totals.iter().sum::<f64>() / count;
         let times = least.zip(most).map(|(least, most)| [least, mean, most]);
         Self { tried, ok, times }
