@@ -98,7 +98,8 @@ impl Image {
 #[test]
 fn the_image_is_built_in_two_stages_from_images_with_a_version() {
     let image = Image::read();
-    let known = "CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK RUN STOPSIGNAL USER VOLUME WORKDIR";
+    let known =
+        "CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK RUN STOPSIGNAL USER VOLUME WORKDIR";
     for (name, rest) in &image.0 {
         assert!(known.split(' ').any(|other| other == name), "{name} {rest}");
     }
@@ -121,7 +122,11 @@ fn the_image_is_built_in_two_stages_from_images_with_a_version() {
 #[test]
 fn the_image_has_no_shell_no_rights_and_a_probe_that_is_the_program_itself() {
     let image = Image::read().last_stage();
-    assert_eq!(image.all("RUN"), [""; 0], "there is no shell to run anything");
+    assert_eq!(
+        image.all("RUN"),
+        [""; 0],
+        "there is no shell to run anything"
+    );
     let user = image.one("USER").split(':').next().unwrap().parse::<u32>();
     assert!(user.is_ok_and(|user| user > 0), "a number, and not root");
     assert_eq!(image.one("STOPSIGNAL"), "SIGTERM");
@@ -201,6 +206,8 @@ fn the_packaged_configuration_is_good_and_agrees_with_the_unit_about_the_socket(
     ] {
         assert!(unit.lines().any(|other| other == line), "{line}");
     }
+    // No user can be made on the fly with the name of a group that exists.
+    assert!(unit.contains("\nDynamicUser=yes\nUser=btcfed-node\nGroup=btcfed\n"));
     let group = fs::read_to_string(package.join("btcfed.sysusers")).unwrap();
     let modes = fs::read_to_string(package.join("btcfed.tmpfiles")).unwrap();
     assert!(group.contains("g btcfed ") && modes.contains("root btcfed"));

@@ -38,7 +38,9 @@ WatchdogSec=60s
 LimitNOFILE=4096
 
 # Who: a user made for the occasion, a fixed group that people may join to use the admin socket.
+# The two have different names: systemd makes no user with the name of a group that exists.
 DynamicUser=yes
+User=btcfed-node
 Group=btcfed
 UMask=0007
 StateDirectory=btcfed

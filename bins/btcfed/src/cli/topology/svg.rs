@@ -124,7 +124,8 @@ fn head(svg: &mut String, height: usize, title: &str) {
         title.as_str(),
     );
     let small = format!("fill=\"{GREY}\"");
-    text(svg, 24, TOP - 22, &small, "called this node");
+    let left = format!("text-anchor=\"end\" {small}");
+    text(svg, 242, TOP - 22, &left, "called this node");
     text(svg, 714, TOP - 22, &small, "called by this node");
 }
 
