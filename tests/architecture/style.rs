@@ -13,9 +13,13 @@ const SIBLINGS: [&str; 4] = [
 ];
 
 /// Files and folders of the binary that may name siblings, which ones, and why.
-const NAMES_SIBLINGS: [(&str, &[&str]); 3] = [
+const NAMES_SIBLINGS: [(&str, &[&str]); 5] = [
     // The wiring: the one place where every concrete type of the running node is built.
     ("wire.rs", &SIBLINGS),
+    // A first question to a peer, asked without a node, in the messages of the protocol.
+    ("cli/probe/talk.rs", &["btcfed_exchange_protocol"]),
+    // Only the names of its series begin like the crate.
+    ("metrics.rs", &["btcfed_config"]),
     // Commands that work without a running node, straight on its files: check a configuration, edit the peers.
     ("cli.rs", &["btcfed_config", "btcfed_peer_store"]),
     ("cli/", &["btcfed_config", "btcfed_peer_store"]),
