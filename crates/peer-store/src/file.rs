@@ -1,5 +1,7 @@
 //! The file as this process last knew it, and the two things done with it: taking in what changed, and saving.
 
+pub(crate) mod revise;
+
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};

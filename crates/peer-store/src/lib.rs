@@ -44,6 +44,7 @@
 //! Where peers come from, whether they can be reached, and what a network is.
 
 mod clock;
+mod copies;
 mod disk;
 mod file;
 mod merge;
@@ -54,10 +55,12 @@ mod text;
 mod worker;
 
 pub use clock::SystemClock;
+pub use copies::{CopyKind, StoredCopy, copies, read_copy};
 pub use disk::base::{BASE_DELAY, MAX_OLD_COPIES};
 pub use disk::replace::MAX_DAMAGED_KEPT;
 pub use disk::watch::POLL_INTERVAL;
 pub use disk::{Disk, FileInfo, HeldFile, OsDisk, PendingFile};
+pub use file::revise::Revised;
 pub use options::StoreOptions;
 pub use shared::MAX_WAITING;
 pub use store::FilePeerStore;

@@ -11,6 +11,7 @@ use btcfed_core::store::{Reloaded, SkippedEntry, StoreError, StoreEvent, StoreHe
 use btcfed_core::{PeerSet, time::Timestamp};
 use tokio::sync::{broadcast, oneshot};
 
+use crate::file::revise::{Revised, Revision};
 use crate::options::{StoreOptions, Tuning};
 use crate::text::document::FORMAT_VERSION;
 
@@ -42,6 +43,7 @@ impl<T> Reply<T> {
 pub(crate) enum Request {
     Flush(Reply<Result<(), StoreError>>),
     Reload(Reply<Result<Reloaded, StoreError>>),
+    Revise(Revision, Reply<Result<Revised, StoreError>>),
 }
 
 /// Memory, and what is to be done about it. Guarded by one mutex that is never held during I/O.

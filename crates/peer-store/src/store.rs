@@ -19,6 +19,7 @@ use btcfed_core::store::{
 use tokio::sync::oneshot;
 
 use crate::disk::replace::failed;
+use crate::file::revise::{Revised, Revision};
 use crate::options::{StoreOptions, Tuning};
 use crate::shared::{Reply, Request, Shared};
 use crate::worker::Worker;
@@ -146,6 +147,46 @@ impl FilePeerStore {
         answer
             .recv()
             .unwrap_or_else(|_| Err(self.shared.is_closed("reload")))
+    }
+
+    /// Takes over an edit that people made in a copy of the file: `before` is the copy as they got it, `edited` as they left
+    /// it. What the file and memory learned since the copy was made stays; where both changed the same peer, fields people
+    /// write follow the edit. Comments, order and unknown fields are the edit's. Saved before it returns.
+    ///
+    /// # Errors
+    /// Nothing was taken over, or it could not be saved: memory then keeps it, and the store keeps trying.
+    pub fn adopt_edit(&self, before: &[u8], edited: &[u8]) -> Result<Revised, StoreError> {
+        self.revise(Revision::Edit {
+            before: before.into(),
+            edited: edited.into(),
+        })
+    }
+
+    /// Takes lines that cannot be read out of the file, once its bytes are kept in a file of their own. What was known of
+    /// their peers is written anew. Saved before it returns.
+    ///
+    /// # Errors
+    /// The bytes could not be kept and nothing changed, or the file could not be saved.
+    pub fn repair(&self) -> Result<Revised, StoreError> {
+        self.revise(Revision::Repair)
+    }
+
+    /// Saves what waits, and makes a copy of the file as `NAME.before`: to come back to from a change of much at once.
+    ///
+    /// # Errors
+    /// It could not be written. The file is as it was, or saved.
+    pub fn keep_before(&self) -> Result<Revised, StoreError> {
+        self.flush()?;
+        self.revise(Revision::Keep)
+    }
+
+    fn revise(&self, revision: Revision) -> Result<Revised, StoreError> {
+        let (reply, answer) = sync_channel(1);
+        self.shared
+            .request("revise", Request::Revise(revision, Reply::Blocking(reply)))?;
+        answer
+            .recv()
+            .unwrap_or_else(|_| Err(self.shared.is_closed("revise")))
     }
 
     /// Writes everything that waits, soft changes included.

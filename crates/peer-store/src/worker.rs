@@ -10,6 +10,7 @@ use btcfed_core::store::{Reloaded, StoreError, StoreEvent};
 
 use crate::disk::lock::{Access, with_lock};
 use crate::disk::watch::{POLL_INTERVAL, Watch};
+use crate::file::revise::{Revised, Revision};
 use crate::file::{Outcome, TheFile};
 use crate::shared::{Reply, Request, Shared};
 
@@ -107,6 +108,9 @@ impl Worker {
                 Job::Poll => self.poll(),
                 Job::Request(Request::Flush(reply)) => reply.send(self.flush()),
                 Job::Request(Request::Reload(reply)) => reply.send(self.reload()),
+                Job::Request(Request::Revise(revision, reply)) => {
+                    reply.send(self.revise(revision));
+                }
                 Job::Save => drop(self.save()),
                 Job::Watch(on) => self.watch(on),
             }
@@ -236,6 +240,17 @@ impl Worker {
             drop(self.save());
         }
         result.map(|changes| Reloaded { changes, skipped })
+    }
+
+    /// Does what people ask for with the file itself, and saves.
+    fn revise(&mut self, revision: Revision) -> Result<Revised, StoreError> {
+        let target = self.file.target()?;
+        let timeout = self.shared.tuning().lock_timeout;
+        let revised = with_lock(&target, Access::Exclusive, timeout, || {
+            self.file.revise(&target, revision)
+        })??;
+        self.save()?;
+        Ok(revised)
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

@@ -42,6 +42,24 @@ pub(crate) fn base_path(path: &Path) -> PathBuf {
     with_suffix(path, BASE)
 }
 
+/// The copy that is taken before an edit or damage is taken over, or before people change much at once.
+pub(crate) fn before_path(path: &Path) -> PathBuf {
+    with_suffix(path, BEFORE)
+}
+
+/// Older copies, by when they were retired.
+pub(crate) fn old_copies(
+    disk: &dyn Disk,
+    path: &Path,
+) -> std::io::Result<Vec<(Timestamp, PathBuf)>> {
+    let prefix = format!("{}{OLD}", name(path));
+    let copies = disk.list(directory(path))?.into_iter().filter_map(|name| {
+        let at = scalar::time_of_name(name.strip_prefix(&prefix)?)?;
+        Some((at, path.with_file_name(name)))
+    });
+    Ok(copies.collect())
+}
+
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(format!("{}{suffix}", name(path)))
 }
@@ -83,7 +101,7 @@ pub(crate) fn write(
     let base = base_path(path);
     if disk.metadata(&base).is_ok() {
         if is_risky {
-            let before = with_suffix(path, BEFORE);
+            let before = before_path(path);
             disk.rename(&base, &before)
                 .map_err(|error| failed("rename", &before, &error))?;
         } else {
@@ -95,29 +113,20 @@ pub(crate) fn write(
 
 /// Makes the base an older copy, unless there is one of the last minute, and deletes those that are not needed any more.
 fn retire(disk: &dyn Disk, path: &Path, now: Timestamp) -> Result<(), StoreError> {
-    let prefix = format!("{}{OLD}", name(path));
-    let listed = disk
-        .list(directory(path))
-        .map_err(|error| failed("list", directory(path), &error))?;
-    let copies = listed.into_iter().filter_map(|name| {
-        let at = scalar::time_of_name(name.strip_prefix(&prefix)?)?;
-        Some((at, name))
-    });
-    let mut copies: Vec<(Timestamp, String)> = copies.collect();
+    let mut copies =
+        old_copies(disk, path).map_err(|error| failed("list", directory(path), &error))?;
     copies.sort_unstable();
     let is_recent = |at: &Timestamp| now.saturating_since(*at) < AGES[0] && *at <= now;
     if !copies.iter().any(|(at, _)| is_recent(at)) {
-        let name = format!("{prefix}{}", scalar::time_name(now));
-        let old = path.with_file_name(&name);
+        let old = path.with_file_name(format!("{}{OLD}{}", name(path), scalar::time_name(now)));
         disk.rename(&base_path(path), &old)
             .map_err(|error| failed("rename", &old, &error))?;
-        copies.push((now, name));
+        copies.push((now, old));
     }
     let times: Vec<Timestamp> = copies.iter().map(|(at, _)| *at).collect();
     let kept = kept(&times, now);
-    for (_, name) in copies.iter().filter(|(at, _)| !kept.contains(at)) {
-        let old = path.with_file_name(name);
-        if let Err(error) = disk.remove(&old) {
+    for (_, old) in copies.iter().filter(|(at, _)| !kept.contains(at)) {
+        if let Err(error) = disk.remove(old) {
             tracing::debug!(path = %old.display(), %error, "an old copy stays");
         }
     }

@@ -18,7 +18,7 @@ pub const MAX_DAMAGED_KEPT: usize = 5;
 const TEMP: &str = ".tmp-";
 
 /// What names of files kept aside have after the name of the file.
-const DAMAGED: &str = ".damaged-";
+pub(crate) const DAMAGED: &str = ".damaged-";
 
 /// Tells temporary files of one process apart.
 static COUNTER: AtomicU64 = AtomicU64::new(0);

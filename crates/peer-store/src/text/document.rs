@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-#[cfg(test)]
 use btcfed_core::PeerSet;
 use btcfed_core::ban::{Ban, BanTarget};
 use btcfed_core::key::PeerKey;
@@ -417,10 +416,9 @@ impl Document {
     }
 
     /// Everything the file says.
-    #[cfg(test)]
     pub(crate) fn set(&self) -> PeerSet {
-        PeerSet::from_parts(
-            self.peers().map(|record| (**record).clone()),
+        PeerSet::from_shared(
+            self.peers().map(Arc::clone),
             self.bans().map(|(_, ban)| ban.clone()),
             self.forgotten().map(|(key, mark)| (*key, *mark)),
         )

@@ -11,6 +11,7 @@ mod faults;
 mod files;
 mod kills;
 mod reconfigure;
+mod revisions;
 mod roundtrip;
 mod sharing;
 mod upkeep;
