@@ -30,7 +30,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Where a dependency lives. Benchmarks are exempt: they run rivals. `deny.toml` says the same to cargo-deny.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("bech32", &[BINARY]),
     ("clap", &[BINARY]),
     ("clap_complete", &[BINARY]),
@@ -38,6 +38,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("comfy-table", &[BINARY]),
     ("crc32fast", &[STORE]),
     ("fd-lock", &[BINARY, STORE]),
+    ("flate2", &[BINARY]),
     ("libp2p", &[NETWORK]),
     ("notify", &[CONFIG, STORE]),
     ("prost", &[CORE, EXCHANGE]),
@@ -45,6 +46,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("serde_yaml", &[]),
     ("serde_yaml_ng", &[]),
     ("serde_yml", &[]),
+    ("tar", &[BINARY]),
     ("tracing-subscriber", &[BINARY]),
     ("yaml_serde", &[CONFIG, STORE]),
 ];

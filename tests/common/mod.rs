@@ -14,6 +14,7 @@
 pub mod config;
 pub mod daemon;
 pub mod messages;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 

@@ -170,6 +170,14 @@ const EVERYTHING: &[&[&str]] = &[
     &["topology"],
     &["topology", "--format", "dot"],
     &["reload", "--dry-run"],
+    &["log", "level", "trace"],
+    &["trace", "other", "--duration", "10ms"],
+    &["peers", "approve", "--list"],
+    &["peers", "approve", "other"],
+    &["peers", "history"],
+    &["peers", "repair"],
+    &["config", "migrate", "--dry-run"],
+    &["support-bundle"],
     &["reload"],
 ];
 

@@ -17,6 +17,13 @@ const TABLE: &[(&[&str], i32, i32)] = &[
     (&["events"], 69, 0),
     (&["metrics"], 69, 0),
     (&["topology"], 69, 0),
+    (&["log", "level"], 69, 0),
+    (&["log", "level", "debug", "--for", "1s"], 69, 0),
+    (&["log", "level", "loud"], 69, 65),
+    (&["log", "level", "debug", "--for", "2d"], 2, 2),
+    (&["trace", "alice", "--duration", "10ms"], 69, 0),
+    (&["trace", "nobody"], 69, 1),
+    (&["support-bundle"], 2, 2),
     (&["reload", "--dry-run"], 69, 0),
     (&["reload"], 69, 0),
     (&["id"], 0, 0),
@@ -27,12 +34,21 @@ const TABLE: &[(&[&str], i32, i32)] = &[
     (&["config", "dump"], 0, 0),
     (&["config", "diff"], 69, 0),
     (&["config", "explain", "peers"], 0, 0),
+    (&["config", "migrate", "--dry-run"], 0, 0),
     (&["peers", "list"], 0, 0),
     (&["peers", "show", "alice"], 0, 0),
     (&["peers", "why", "alice"], 0, 0),
     (&["peers", "pin", "alice"], 0, 0),
     (&["peers", "unpin", "alice"], 0, 0),
     (&["peers", "rename", "alice", "alice"], 0, 0),
+    (&["peers", "approve", "--list"], 69, 0),
+    (&["peers", "approve", "alice"], 0, 0),
+    (&["peers", "approve", "nobody"], 1, 1),
+    (&["peers", "edit"], 2, 2),
+    (&["peers", "history"], 0, 0),
+    (&["peers", "restore", "base", "--dry-run"], 0, 0),
+    (&["peers", "restore", "nothing"], 1, 1),
+    (&["peers", "repair"], 0, 0),
     (&["peers", "ban", "alice"], 0, 0),
     (&["peers", "bans"], 0, 0),
     (&["peers", "unban", "alice"], 0, 0),
@@ -60,7 +76,7 @@ const TABLE: &[(&[&str], i32, i32)] = &[
 
 /// The words of a command before its arguments, joined as in its schema.
 fn name(args: &[&str]) -> String {
-    let groups = ["config", "gen", "invite", "key", "peers"];
+    let groups = ["config", "gen", "invite", "key", "log", "peers"];
     let words = if groups.contains(&args[0]) { 2 } else { 1 };
     args[..words].join("-")
 }
@@ -115,6 +131,11 @@ fn every_command_has_help_and_refuses_what_it_does_not_know() {
             words
         } else {
             vec![args[0]]
+        };
+        let words = if name == args[0] {
+            vec![args[0]]
+        } else {
+            words
         };
         let help = run(dir.path(), &[&words[..], &["--help"]].concat());
         let text = String::from_utf8(help.stdout).unwrap();

@@ -14,16 +14,20 @@ mod init;
 mod invite;
 mod join;
 mod key;
+mod log;
 mod metrics;
 mod output;
 mod packaging;
 mod peers;
 mod ping;
 mod probe;
+mod progress;
 mod run;
 mod status;
+mod support;
 mod temp_dir;
 mod topology;
+mod trace;
 mod wait;
 
 use clap::Parser;
@@ -99,6 +103,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Invite { command } => invite::run(&global, &command, output),
         Command::Join(options) => join::run(&global, &options, output),
         Command::Key { command } => key::run(&global, &command, output),
+        Command::Log { command } => log::run(&global, &command, output),
         Command::Metrics => metrics::run(&global, output),
         Command::Peers { command } => peers::run(&global, command, output),
         Command::Ping(options) => ping::run(&global, &options, output),
@@ -106,7 +111,9 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Run(options) => run::run(&global, &options, output),
         Command::Status(options) => status::status(&global, &options, output),
         Command::Stop => daemon::stop(&global, output),
+        Command::SupportBundle(options) => support::run(&global, &options, output),
         Command::Topology(options) => topology::run(&global, &options, output),
+        Command::Trace(options) => trace::run(&global, &options, output),
         Command::Wait(options) => wait::run(&global, &options, output),
     }
 }

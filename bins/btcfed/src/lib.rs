@@ -37,6 +37,7 @@ pub mod metrics;
 pub mod peers;
 pub mod signals;
 pub mod systemd;
+pub mod trace;
 pub mod view;
 pub mod wire;
 

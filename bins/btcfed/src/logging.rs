@@ -2,6 +2,7 @@
 
 mod queue;
 mod target;
+mod temporary;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -25,6 +26,8 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 use self::queue::LogQueue;
 pub use self::queue::MAX_WAITING_LINES;
 use self::target::Target;
+use self::temporary::Levels;
+pub use self::temporary::{LevelError, LogState, MAX_FILTER_BYTES, MAX_TEMPORARY};
 
 /// Changes the place, the level and the form of the running log.
 #[derive(Clone, Debug)]
@@ -33,6 +36,7 @@ pub struct Logging {
     look: Arc<Look>,
     queue: LogQueue,
     file: Arc<Mutex<Option<PathBuf>>>,
+    levels: Arc<Mutex<Levels>>,
 }
 
 /// How lines look; read for each of them.
@@ -104,6 +108,8 @@ impl Logging {
         look.adopt(config);
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(queue.clone())
+            // Whether there are colours is decided line by line; the library would ask NO_COLOR once more.
+            .with_ansi(true)
             // A closed standard error must not stop the node.
             .log_internal_errors(false)
             .event_format(Switch {
@@ -125,6 +131,7 @@ impl Logging {
             look,
             queue,
             file: Arc::new(Mutex::new(config.file.clone())),
+            levels: Arc::new(Mutex::new(Levels::new(config.clone()))),
         })
     }
 
@@ -133,10 +140,18 @@ impl Logging {
         self.queue.flush(limit)
     }
 
+    fn use_filter(&self, filter: EnvFilter) {
+        if let Err(error) = self.filter.reload(filter) {
+            tracing::warn!(%error, "log level not changed");
+        }
+    }
+
     fn apply(&self, config: &LoggingConfig, target: Option<Target>) {
         self.look.adopt(config);
-        if let Err(error) = self.filter.reload(filter(config)) {
-            tracing::warn!(%error, "log level not changed");
+        {
+            let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+            levels.configure(config.clone());
+            self.use_filter(filter(config));
         }
         let Some(target) = target else { return };
         if self.queue.switch(target) {

@@ -1,16 +1,19 @@
 //! What people do to peers: find, add, remove. The same code serves the daemon and offline commands.
 
+mod approve;
 mod bans;
 mod desk;
 mod entry;
 mod import;
 mod labels;
+mod restore;
 mod why;
 
 pub use bans::BanRequest;
 pub(crate) use bans::spelled;
 pub use desk::Desk;
 pub use entry::Entry;
+pub use restore::{Restoration, restoration};
 pub use why::{Contact, Contacts};
 
 use std::sync::Arc;

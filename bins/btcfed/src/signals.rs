@@ -5,12 +5,15 @@ use std::io;
 use btcfed_node_orchestrator::NodeHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::logging::Logging;
+
 /// The signals a daemon listens to. From the moment this exists, none of them kills the process.
 #[derive(Debug)]
 pub struct Signals {
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
+    logging: Option<Logging>,
 }
 
 /// What a signal asks for.
@@ -32,7 +35,15 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            logging: None,
         })
+    }
+
+    /// The log that a reload brings back to the level of the configuration.
+    #[must_use]
+    pub fn with_logging(mut self, logging: Logging) -> Self {
+        self.logging = Some(logging);
+        self
     }
 
     /// Waits for the next signal. Signals of one kind that arrive together count once. Cancellation safe.
@@ -59,9 +70,14 @@ impl Signals {
                 Asked::Reload if stopping => tracing::info!("stopping; not reloading"),
                 Asked::Reload => {
                     tracing::info!("asked to reload by a signal");
-                    let node = node.clone();
+                    let (node, logging) = (node.clone(), self.logging.clone());
                     // The node logs the outcome; a signal has nobody to answer to.
-                    tokio::spawn(async move { drop(node.reload().await) });
+                    tokio::spawn(async move {
+                        let reloaded = node.reload().await.is_ok();
+                        if let Some(logging) = logging.filter(|_| reloaded) {
+                            logging.use_configured();
+                        }
+                    });
                 }
             }
         }

@@ -10,6 +10,8 @@ use btcfed_core::time::Timestamp;
 use btcfed_node_orchestrator::{Connection, NodeStatus, ReloadReport};
 use serde_json::{Map, Value, json};
 
+use crate::logging::LogState;
+
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -87,6 +89,16 @@ pub fn status(status: &NodeStatus) -> Value {
             },
         }),
     )
+}
+
+/// What is logged: the value of `log` in `btcfed.status/1`, and the fields of `btcfed.log-level/1`.
+#[must_use]
+pub fn log(state: &LogState) -> Value {
+    let (in_force, until) = match &state.temporary {
+        Some((filter, until)) => (filter.as_str(), json!(time_text(*until))),
+        None => (state.configured.as_str(), Value::Null),
+    };
+    json!({ "configured": state.configured, "in_force": in_force, "until": until })
 }
 
 fn store(health: &StoreHealth) -> Value {

@@ -11,7 +11,7 @@ use btcfed_core::network::{Network, NetworkError, NetworkEvent};
 use btcfed_core::reconfigure::Reconfigure;
 use btcfed_core::store::{PeerStore, StoreError};
 use btcfed_core::time::Clock;
-use btcfed_exchange_protocol::{Engine, EngineOptions};
+use btcfed_exchange_protocol::{Engine, EngineOptions, codec};
 use btcfed_network::SpawnOptions;
 use btcfed_node_orchestrator::{
     Node as Orchestrator, NodeError, NodeHandle, NodeParts, TokioClock,
@@ -19,6 +19,7 @@ use btcfed_node_orchestrator::{
 use btcfed_peer_store::{FilePeerStore, StoreOptions};
 use tokio::sync::mpsc::Receiver;
 
+use crate::trace::Tracer;
 use crate::view::VERSION;
 
 /// A configuration that never changes: for embedders and tests without a file.
@@ -58,6 +59,7 @@ pub struct NodeBuilder {
     secret: SecretKey,
     seed: Option<u64>,
     store: Option<Arc<dyn PeerStore>>,
+    tracer: Tracer,
 }
 
 impl NodeBuilder {
@@ -74,6 +76,7 @@ impl NodeBuilder {
             secret,
             seed: None,
             store: None,
+            tracer: Tracer::default(),
         }
     }
 
@@ -126,6 +129,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Where messages are handed to people who look for a fault.
+    #[must_use]
+    pub fn tracer(mut self, tracer: Tracer) -> Self {
+        self.tracer = tracer;
+        self
+    }
+
     /// Opens the store and the network. The node accepts connections when this returns, and talks when it runs.
     ///
     /// # Errors
@@ -157,6 +167,7 @@ impl NodeBuilder {
                 set: store.snapshot(),
             }))
         });
+        let exchange = self.tracer.watch(exchange);
         components.push(Arc::new(network.clone()));
         let inner = Orchestrator::new(NodeParts {
             config_source: self
@@ -265,6 +276,15 @@ pub async fn open_network_once(
     let options = SpawnOptions::new(secret, &config).agent(&format!("btcfed/{VERSION} ping"));
     let (network, events, _task) = btcfed_network::spawn(options).await?;
     Ok((Arc::new(network), events.into_inner()))
+}
+
+/// The kind of a message of the exchange protocol, and what it says on one line of printable ASCII.
+#[must_use]
+pub fn describe_frame(frame: &[u8]) -> (&'static str, String) {
+    match codec::decode(frame) {
+        Ok(message) => (message.name(), message.to_debug_json()),
+        Err(error) => ("malformed", error.to_string().escape_default().to_string()),
+    }
 }
 
 fn random_seed() -> Result<u64, BuildError> {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use btcfed_core::PeerSet;
-use btcfed_core::store::SkippedEntry;
+use btcfed_core::key::PeerKey;
 use btcfed_core::time::Timestamp;
 
 use crate::disk::replace::{DAMAGED, directory, name};
@@ -41,6 +41,19 @@ impl CopyKind {
     }
 }
 
+/// Lines of a peers file that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// 1-based line where the entry, or the bad part of it, starts.
+    pub line: usize,
+    /// Why.
+    pub reason: String,
+    /// Whose entry it is, where that can be read.
+    pub key: Option<PeerKey>,
+    /// True when these lines are no entry at all: torn, or no text.
+    pub is_damage: bool,
+}
+
 /// What a peers file or a copy of one holds.
 #[derive(Clone, Debug)]
 pub struct StoredCopy {
@@ -59,9 +72,7 @@ pub struct StoredCopy {
     /// Everything that can be read of it.
     pub set: PeerSet,
     /// What cannot, by line.
-    pub skipped: Vec<SkippedEntry>,
-    /// Lines that cannot be read and name no peer.
-    pub nameless: usize,
+    pub unreadable: Vec<Unreadable>,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
@@ -141,7 +152,20 @@ impl StoredCopy {
     ) -> Self {
         let now = written.unwrap_or(Timestamp::from_secs(0));
         let document = Document::parse(&bytes, &Document::default(), now);
-        let nameless = document.nameless().count() + document.damage.len();
+        let bad = document.bad().map(|(item, refusal)| Unreadable {
+            line: item.line + refusal.line,
+            reason: refusal.reason.clone(),
+            key: refusal.key,
+            is_damage: false,
+        });
+        let damage = document.damage.iter().map(|damage| Unreadable {
+            line: damage.line,
+            reason: damage.what.clone(),
+            key: None,
+            is_damage: true,
+        });
+        let mut unreadable: Vec<Unreadable> = bad.chain(damage).collect();
+        unreadable.sort_by_key(|lines| lines.line);
         Self {
             kind,
             path,
@@ -152,8 +176,7 @@ impl StoredCopy {
                 && document.damage.is_empty()
                 && document.version <= FORMAT_VERSION,
             set: document.set(),
-            skipped: document.skipped(),
-            nameless,
+            unreadable,
             bytes,
         }
     }

@@ -55,7 +55,7 @@ mod text;
 mod worker;
 
 pub use clock::SystemClock;
-pub use copies::{CopyKind, StoredCopy, copies, read_copy};
+pub use copies::{CopyKind, StoredCopy, Unreadable, copies, read_copy};
 pub use disk::base::{BASE_DELAY, MAX_OLD_COPIES};
 pub use disk::replace::MAX_DAMAGED_KEPT;
 pub use disk::watch::POLL_INTERVAL;

@@ -16,10 +16,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::admin::group;
-use crate::admin::journal::{Events, Journal};
+use crate::admin::journal::Journal;
 use crate::admin::protocol::{self, MAX_REQUEST_BYTES};
-use crate::admin::service::{Reply, Service};
+use crate::admin::service::{Live, Reply, Service, Stream};
 use crate::exit::{CliError, Exit};
+use crate::logging::Logging;
+use crate::trace::Tracer;
 
 /// Most admin connections served at once; further ones wait in the socket's backlog.
 pub const MAX_CONNECTIONS: usize = 128;
@@ -38,7 +40,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
-    config: Option<Arc<dyn ConfigSource>>,
+    live: Live,
 }
 
 impl AdminSocket {
@@ -87,14 +89,28 @@ impl AdminSocket {
         Ok(Self {
             listener,
             path: path.to_owned(),
-            config: None,
+            live: Live::default(),
         })
     }
 
     /// Where a reload would find the next configuration, so that people can ask what it would change.
     #[must_use]
     pub fn with_config(mut self, source: Arc<dyn ConfigSource>) -> Self {
-        self.config = Some(source);
+        self.live.config = Some(source);
+        self
+    }
+
+    /// The log whose level people may change for a while.
+    #[must_use]
+    pub fn with_logging(mut self, logging: Logging) -> Self {
+        self.live.logging = Some(logging);
+        self
+    }
+
+    /// The messages people may look at.
+    #[must_use]
+    pub fn with_tracer(mut self, tracer: Tracer) -> Self {
+        self.live.tracer = Some(tracer);
         self
     }
 
@@ -103,7 +119,7 @@ impl AdminSocket {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let journal = Arc::new(Journal::new(Arc::clone(node.store()), Arc::clone(&clock)));
         let feeding = Arc::clone(&journal).feed(node.subscribe());
-        let service = Arc::new(Service::new(node, clock, self.config.clone(), journal));
+        let service = Arc::new(Service::new(node, clock, self.live.clone(), journal));
         let accepting = self.accept(service, slots);
         // Accepting never ends; both are dropped together.
         tokio::join!(feeding, accepting);
@@ -176,7 +192,7 @@ async fn converse(mut stream: UnixStream, service: &Service) -> io::Result<()> {
 async fn stream_events(
     read: &mut (impl AsyncBufRead + Unpin),
     write: &mut (impl AsyncWriteExt + Unpin),
-    mut events: Events,
+    mut events: Stream,
 ) -> io::Result<()> {
     loop {
         tokio::select! {

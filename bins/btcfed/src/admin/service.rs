@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use btcfed_core::config::{ConfigSource, KeyChange, NodeConfig, RESTART_KEYS};
 use btcfed_core::time::Clock;
@@ -11,7 +12,9 @@ use serde_json::{Value, json};
 use crate::admin::journal::{Events, Journal};
 use crate::admin::protocol::{self, Request};
 use crate::exit::{CliError, Exit};
-use crate::peers::Desk;
+use crate::logging::Logging;
+use crate::peers::{self, Desk};
+use crate::trace::{MAX_TRACES, Trace, Tracer};
 use crate::view;
 
 /// Everything answers are made from.
@@ -19,15 +22,40 @@ use crate::view;
 pub(super) struct Service {
     node: NodeHandle,
     clock: Arc<dyn Clock>,
-    config: Option<Arc<dyn ConfigSource>>,
+    live: Live,
     journal: Arc<Journal>,
+}
+
+/// What of the running program people may look at and change, beside the node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Live {
+    pub(super) config: Option<Arc<dyn ConfigSource>>,
+    pub(super) logging: Option<Logging>,
+    pub(super) tracer: Option<Tracer>,
+}
+
+/// What follows an answer.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Events(Events),
+    Trace(Trace),
+}
+
+impl Stream {
+    /// The next document; `None` when there are no more.
+    pub(super) async fn next(&mut self) -> Option<Value> {
+        match self {
+            Self::Events(events) => events.next().await,
+            Self::Trace(trace) => trace.next().await,
+        }
+    }
 }
 
 /// An answer, and what follows it until the caller hangs up.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) answer: Value,
-    pub(super) events: Option<Events>,
+    pub(super) events: Option<Stream>,
     /// The node is to stop once the answer is on its way: a process that ends answers nobody.
     pub(super) stops: bool,
 }
@@ -46,13 +74,13 @@ impl Service {
     pub(super) const fn new(
         node: NodeHandle,
         clock: Arc<dyn Clock>,
-        config: Option<Arc<dyn ConfigSource>>,
+        live: Live,
         journal: Arc<Journal>,
     ) -> Self {
         Self {
             node,
             clock,
-            config,
+            live,
             journal,
         }
     }
@@ -68,8 +96,18 @@ impl Service {
             let result = view::with_schema("events", json!({ "events": recent }));
             return Reply {
                 answer: protocol::success(&request.id, &result),
-                events: request.flag("follow").then_some(events),
+                events: request.flag("follow").then_some(Stream::Events(events)),
                 stops: false,
+            };
+        }
+        if request.method == "trace" {
+            return match self.trace(&request) {
+                Ok((result, trace)) => Reply {
+                    answer: protocol::success(&request.id, &result),
+                    events: Some(Stream::Trace(trace)),
+                    stops: false,
+                },
+                Err(error) => protocol::error(&request.id, &error).into(),
             };
         }
         let answer = match self.run(&request).await {
@@ -97,17 +135,71 @@ impl Service {
             "status" => node
                 .status()
                 .await
-                .map(|status| view::status(&status))
+                .map(|status| self.with_log(view::status(&status)))
                 .map_err(stopped),
+            "log.level" => self.log_level(request),
             "reload" => node
                 .reload()
                 .await
-                .map(|report| view::reload(&report))
+                .map(|report| {
+                    // Also when the level in the configuration is the old one.
+                    if let Ok(logging) = self.log() {
+                        logging.use_configured();
+                    }
+                    view::reload(&report)
+                })
                 .map_err(reload_error),
             // Done by whoever sends the answer, after it.
             "stop" => Ok(view::with_schema("stop", json!({ "stopping": true }))),
             _ => return self.peers(request).await,
         })
+    }
+
+    fn log(&self) -> Result<&Logging, CliError> {
+        self.live.logging.as_ref().ok_or_else(|| {
+            let reason = "this node was started without a log of its own";
+            CliError::new(Exit::Failed, "config", reason)
+        })
+    }
+
+    fn with_log(&self, mut status: Value) -> Value {
+        if let (Ok(logging), Value::Object(fields)) = (self.log(), &mut status) {
+            fields.insert("log".to_owned(), view::log(&logging.state()));
+        }
+        status
+    }
+
+    fn log_level(&self, request: &Request) -> Result<Value, CliError> {
+        let logging = self.log()?;
+        let before = logging.state();
+        if let Some(filter) = request.optional_text("filter") {
+            let lasting = Duration::from_millis(request.number("for_ms").unwrap_or_default());
+            let now = self.clock.now().wall;
+            logging.use_for(filter, lasting, now).map_err(|error| {
+                CliError::new(Exit::Data, "config", error.to_string())
+                    .hint("write error, warn, info, debug or trace, or directives such as info,libp2p=debug")
+            })?;
+        } else if request.flag("reset") {
+            logging.use_configured();
+        }
+        let mut answer = view::log(&logging.state());
+        answer["changed"] = json!(logging.state() != before);
+        Ok(view::with_schema("log-level", answer))
+    }
+
+    fn trace(&self, request: &Request) -> Result<(Value, Trace), CliError> {
+        let record = peers::find(&self.node.store().snapshot(), request.text("peer")?)?;
+        let lasting = Duration::from_millis(request.number("for_ms").unwrap_or_default());
+        let Some(tracer) = &self.live.tracer else {
+            let reason = "this node was started without a tracer";
+            return Err(CliError::new(Exit::Failed, "config", reason));
+        };
+        let trace = tracer.look(record.key, lasting).ok_or_else(|| {
+            let reason = format!("{MAX_TRACES} traces run already");
+            CliError::new(Exit::Busy, "transient", reason).hint("wait until one of them ends")
+        })?;
+        let result = json!({ "peer_id": record.peer_id().to_string(), "name": record.name });
+        Ok((view::with_schema("trace", result), trace))
     }
 
     async fn peers(&self, request: &Request) -> Option<Result<Value, CliError>> {
@@ -131,7 +223,7 @@ impl Service {
 
     /// What a reload would change, with the daemon's own flags and environment.
     async fn config_diff(&self) -> Result<Value, CliError> {
-        let Some(source) = self.config.clone() else {
+        let Some(source) = self.live.config.clone() else {
             let reason = "this node was started without a configuration source";
             return Err(CliError::new(Exit::Failed, "config", reason));
         };

@@ -8,14 +8,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod config;
 mod invite;
 mod key;
+mod live;
 mod packaging;
 mod peers;
 
 pub(super) use config::ConfigCommand;
 pub(super) use invite::{CreateOptions, DrawQr, InviteCommand, JoinOptions, QrOptions};
 pub(super) use key::{KeyCommand, KeySourceArgs};
+pub(super) use live::{BundleOptions, LevelOptions, LogCommand, TraceOptions};
 pub(super) use packaging::GenCommand;
-pub(super) use peers::{ExportOptions, FileFormat, ImportOptions, PeersCommand};
+pub(super) use peers::{
+    ApproveOptions, ExportOptions, FileFormat, ImportOptions, PeersCommand, RestoreOptions,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -161,6 +165,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Look at and change what the running daemon logs
+    Log {
+        #[command(subcommand)]
+        command: LogCommand,
+    },
     /// Print the daemon's counters as Prometheus text, for the textfile collector or a scrape script
     ///
     /// Example: btcfed metrics > /srv/textfile/btcfed.prom
@@ -206,10 +215,23 @@ pub(super) enum Command {
     ///
     /// Example: btcfed stop --timeout 10s
     Stop,
+    /// Gather what a helper needs to see - configuration, status, peers, events, checks - in one file without secrets
+    ///
+    /// Lists first what goes in, and asks. Works with the daemon stopped: what is missing is said. The file is a tar.gz.
+    ///
+    /// Example: btcfed support-bundle --anonymous --output case-17.tar.gz
+    SupportBundle(BundleOptions),
     /// Draw this node, whom it is connected to and whom it knows
     ///
     /// Example: btcfed topology --format svg > federation.svg
     Topology(TopologyOptions),
+    /// Show the messages of one peer as they come and go: direction, kind, size, which belong together, what they say
+    ///
+    /// Ends by itself. Never slows the node: what is too fast for the reader is left out and counted. With --json it
+    /// prints one JSON document a line.
+    ///
+    /// Example: btcfed trace alice --duration 30s
+    Trace(TraceOptions),
     /// Wait until the daemon is connected to a number of peers: exit 0, or 1 when the time is up
     ///
     /// Example: btcfed wait --peers 3 --timeout 30s

@@ -17,7 +17,10 @@ use crate::view::with_schema;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The commands of `btcfed peers` whose first argument is a known peer.
-const WITH_PEER: &str = "ban pin remove rename replace show unban unpin why";
+const WITH_PEER: &str = "approve ban pin remove rename replace show unban unpin why";
+
+/// The other commands whose first argument is a known peer.
+const ON_PEER: &str = "ping trace";
 
 pub(super) fn run(shell: Shell, output: &Output) -> Result<Exit, CliError> {
     let text = script(shell);
@@ -46,6 +49,8 @@ _btcfed_with_peers() {{
     local cur=\"${{COMP_WORDS[COMP_CWORD]}}\"
     if [[ $COMP_CWORD -eq 3 && ${{COMP_WORDS[1]}} == peers && \" {WITH_PEER} \" == *\" ${{COMP_WORDS[2]}} \"* && $cur != -* ]]; then
         COMPREPLY=( $(compgen -W \"$(btcfed complete-peers 2>/dev/null)\" -- \"$cur\") )
+    elif [[ $COMP_CWORD -eq 2 && \" {ON_PEER} \" == *\" ${{COMP_WORDS[1]}} \"* && $cur != -* ]]; then
+        COMPREPLY=( $(compgen -W \"$(btcfed complete-peers 2>/dev/null)\" -- \"$cur\") )
     else
         _btcfed \"$@\"
     fi
@@ -57,7 +62,8 @@ complete -F _btcfed_with_peers -o nosort -o bashdefault -o default btcfed
 
 fn fish() -> String {
     format!(
-        "complete -c btcfed -n '__fish_seen_subcommand_from peers; and __fish_seen_subcommand_from {WITH_PEER}' -f -a '(btcfed complete-peers 2>/dev/null)'\n"
+        "complete -c btcfed -n '__fish_seen_subcommand_from {ON_PEER}' -f -a '(btcfed complete-peers 2>/dev/null)'\n\
+         complete -c btcfed -n '__fish_seen_subcommand_from peers; and __fish_seen_subcommand_from {WITH_PEER}' -f -a '(btcfed complete-peers 2>/dev/null)'\n"
     )
 }
 

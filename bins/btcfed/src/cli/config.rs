@@ -2,6 +2,7 @@
 
 mod diff;
 mod explain;
+mod migrate;
 mod schema;
 
 use btcfed_config::Origin;
@@ -34,6 +35,7 @@ pub(super) fn run(
         ConfigCommand::Diff { defaults } => diff::run(global, *defaults, output),
         ConfigCommand::Dump { origin } => dump(global, *origin, output),
         ConfigCommand::Explain { key } => explain::run(global, key, output),
+        ConfigCommand::Migrate { dry_run } => migrate::run(global, *dry_run, output),
         ConfigCommand::Schema => {
             output.line(&format!("{:#}", schema::document()));
             Ok(Exit::Ok)

@@ -10,6 +10,7 @@ use crate::cli::args::{Global, JoinOptions};
 use crate::cli::invite::{self, Invite};
 use crate::cli::output::Output;
 use crate::cli::peers::Backend;
+use crate::cli::progress::Progress;
 use crate::cli::{context, init};
 use crate::exit::{CliError, Exit};
 use crate::view::with_schema;
@@ -52,7 +53,7 @@ pub(super) fn run(
     let entries = invite::entries(&invite, None, false);
     let answer = backend.call("peers.import", json!({ "entries": entries }))?;
     let connected = match &mut backend {
-        Backend::Daemon(_) => Some(wait(&mut backend, &invite, &global)?),
+        Backend::Daemon(_) => Some(wait(&mut backend, &invite, &global, output)?),
         Backend::Files(_) => None,
     };
     backend.close(output)?;
@@ -123,7 +124,13 @@ fn values(invite: &Invite, options: &JoinOptions) -> Vec<FlagValue> {
 }
 
 /// Waits until a contact is connected; tells how many are.
-fn wait(backend: &mut Backend, invite: &Invite, global: &Global) -> Result<usize, CliError> {
+fn wait(
+    backend: &mut Backend,
+    invite: &Invite,
+    global: &Global,
+    output: &Output,
+) -> Result<usize, CliError> {
+    let mut progress = Progress::new("waiting for a contact", output);
     let limit = global.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let started = Instant::now();
     loop {
@@ -142,6 +149,7 @@ fn wait(backend: &mut Backend, invite: &Invite, global: &Global) -> Result<usize
         if connected > 0 || started.elapsed() >= limit {
             return Ok(connected);
         }
+        progress.at(0, 1);
         std::thread::sleep(POLL_INTERVAL);
     }
 }

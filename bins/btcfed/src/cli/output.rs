@@ -25,6 +25,11 @@ impl Output {
         self.json
     }
 
+    /// True unless people want quiet.
+    pub(super) const fn talks(self) -> bool {
+        !self.quiet
+    }
+
     /// The answer of a command: the document, or the text made from it.
     pub(super) fn result(self, document: &Value, text: impl FnOnce(&Value) -> String) {
         let answer = if self.json {
@@ -44,6 +49,15 @@ impl Output {
     pub(super) fn talk(self, text: &str) {
         if !self.quiet {
             write_line(&mut io::stderr().lock(), text);
+        }
+    }
+
+    /// A question, on the same line as its answer. Asked however quiet people want it.
+    pub(super) fn ask(self, question: &str) {
+        let mut to = io::stderr().lock();
+        let asked = write!(to, "{question}").and_then(|()| to.flush());
+        if let Err(error) = asked {
+            tracing::debug!(%error, "a question was not asked");
         }
     }
 

@@ -2,21 +2,25 @@
 
 mod backend;
 mod csv;
+mod edit;
 mod format;
+mod history;
+mod repair;
 mod table;
 mod transfer;
 mod verify;
+mod workbench;
 
 use serde_json::{Value, json};
 
-use crate::cli::args::{Global, PeersCommand};
+use crate::cli::args::{ApproveOptions, Global, PeersCommand};
 use crate::cli::invite::{self, Invite};
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
 use crate::peers;
 
 pub(super) use backend::{Backend, wall_now};
-pub(super) use verify::inspect;
+pub(super) use verify::{crc32, inspect};
 
 pub(super) fn run(
     global: &Global,
@@ -24,6 +28,10 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<Exit, CliError> {
     match &command {
+        PeersCommand::Edit => return edit::run(global, output),
+        PeersCommand::History => return history::history(global, output),
+        PeersCommand::Repair { dry_run } => return repair::run(global, *dry_run, output),
+        PeersCommand::Restore(options) => return history::restore(global, options, output),
         PeersCommand::Export(options) => return transfer::export(global, options, output),
         PeersCommand::Import(options) => return transfer::import(global, options, output),
         PeersCommand::Verify { file } => return verify::run(global, file.as_deref(), output),
@@ -50,6 +58,8 @@ fn request(command: &PeersCommand) -> (&'static str, Value) {
             "peers.add",
             json!({ "target": target, "name": name, "pinned": pin }),
         ),
+        PeersCommand::Approve(ApproveOptions { peer: None, .. }) => ("peers.waiting", json!({})),
+        PeersCommand::Approve(options) => ("peers.approve", json!({ "peer": options.peer })),
         PeersCommand::Ban(options) => {
             let lasting = options.lasting.map(|lasting| lasting.as_millis());
             let lasting = lasting.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX));
@@ -70,9 +80,13 @@ fn request(command: &PeersCommand) -> (&'static str, Value) {
         PeersCommand::Unban { target } => ("peers.unban", json!({ "target": target })),
         PeersCommand::Unpin { peer } => ("peers.unpin", json!({ "peer": peer })),
         PeersCommand::Why { peer } => ("peers.why", json!({ "peer": peer })),
-        PeersCommand::Export(_)
+        PeersCommand::Edit
+        | PeersCommand::Export(_)
+        | PeersCommand::History
         | PeersCommand::Import(_)
         | PeersCommand::List
+        | PeersCommand::Repair { .. }
+        | PeersCommand::Restore(_)
         | PeersCommand::Verify { .. } => ("peers.list", json!({})),
     }
 }
@@ -94,6 +108,10 @@ fn text(command: &PeersCommand, answer: &Value) -> String {
     };
     match command {
         PeersCommand::Add { .. } => done(format!("added {id}"), format!("{id} is known")),
+        PeersCommand::Approve(ApproveOptions { peer: None, .. }) => table::waiting(answer),
+        PeersCommand::Approve(_) => {
+            done(format!("approved {id}"), format!("{id} is let in already"))
+        }
         PeersCommand::Ban(_) => {
             let target = target(answer);
             let until = answer["until"].as_str();
@@ -127,9 +145,13 @@ fn text(command: &PeersCommand, answer: &Value) -> String {
             format!("{id} is not pinned"),
         ),
         PeersCommand::Why { .. } => format::why(answer),
-        PeersCommand::Export(_)
+        PeersCommand::Edit
+        | PeersCommand::Export(_)
+        | PeersCommand::History
         | PeersCommand::Import(_)
         | PeersCommand::List
+        | PeersCommand::Repair { .. }
+        | PeersCommand::Restore(_)
         | PeersCommand::Verify { .. } => table::peers(answer),
     }
 }

@@ -25,6 +25,7 @@ use crate::lock::NodeLock;
 use crate::logging::{Logging, StartError};
 use crate::signals::Signals;
 use crate::systemd;
+use crate::trace::Tracer;
 use crate::view::{self, with_schema};
 use crate::wire::{BuildError, Node};
 
@@ -80,19 +81,24 @@ async fn serve(
     let subject = Subject::default();
     let http = answer_http(&admin, &subject).await?;
     let live = LiveConfig::shared(source, secret.public());
+    let tracer = Tracer::default();
     let node = Node::builder(full.config, secret)
+        .tracer(tracer.clone())
         .config_source(Arc::clone(&live))
-        .component(Arc::new(logging))
+        .component(Arc::new(logging.clone()))
         .component(Arc::new(kept.clone()))
         .build()
         .await
         .map_err(build_error)?;
-    let socket = AdminSocket::bind(&admin.socket, admin.mode, &admin.group)?.with_config(live);
+    let socket = AdminSocket::bind(&admin.socket, admin.mode, &admin.group)?
+        .with_config(live)
+        .with_logging(logging.clone())
+        .with_tracer(tracer);
     kept.keep();
     let handle = node.handle();
     subject.set(handle.clone());
     let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
-    let signal_task = tokio::spawn(signals.serve(handle.clone()));
+    let signal_task = tokio::spawn(signals.with_logging(logging.clone()).serve(handle.clone()));
     tokio::spawn(systemd::serve(handle.clone()));
     let announce = tokio::spawn(announce_ready(handle, *output, started));
 

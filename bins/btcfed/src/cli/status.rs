@@ -89,6 +89,7 @@ fn status_text(status: &Value) -> String {
             number("/peers/banned")
         ),
         format!("config     revision {}", number("/config/revision")),
+        format!("log        {}", log_text(&status["log"])),
         format!("store      {store}"),
         format!(
             "exchange   {} records offered, {} added; {} B in, {} B out",
@@ -99,6 +100,19 @@ fn status_text(status: &Value) -> String {
         ),
     ]
     .join("\n")
+}
+
+/// The level, and what holds in its place.
+pub(super) fn log_text(log: &Value) -> String {
+    let text = |key: &str| log[key].as_str().unwrap_or("?");
+    match log["until"].as_str() {
+        Some(until) => format!(
+            "{} until {until}, then {}",
+            text("in_force"),
+            text("configured")
+        ),
+        None => text("in_force").to_owned(),
+    }
 }
 
 pub(super) fn health(

@@ -29,6 +29,11 @@ impl TempDir {
         Ok(Self { path, keep })
     }
 
+    /// Leaves it where it is.
+    pub(super) const fn keep(&mut self) {
+        self.keep = true;
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path

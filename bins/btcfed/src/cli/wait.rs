@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::args::{Global, WaitOptions};
 use crate::cli::context;
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::exit::{CliError, Exit};
 use crate::view::with_schema;
 
@@ -24,6 +25,7 @@ pub(super) fn run(
     let timeout = global.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let started = Instant::now();
     // A daemon that is still starting is waited for, too; a bad configuration or a missing permission is not.
+    let mut progress = Progress::new("waiting for peers", output);
     let (connected, last_error) = loop {
         let (connected, error) = match look(global) {
             Ok(connected) => (connected, None),
@@ -33,8 +35,10 @@ pub(super) fn run(
         if (error.is_none() && connected >= options.peers) || started.elapsed() >= timeout {
             break (connected, error);
         }
+        progress.at(connected as u64, options.peers as u64);
         std::thread::sleep(POLL_INTERVAL.min(timeout.saturating_sub(started.elapsed())));
     };
+    drop(progress);
     let reached = last_error.is_none() && connected >= options.peers;
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let document = with_schema(

@@ -6,11 +6,11 @@ use btcfed_core::key::PeerKey;
 use btcfed_core::store::PeerStore;
 use btcfed_core::time::Timestamp;
 use btcfed_node_orchestrator::Connection;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::admin::protocol::Request;
 use crate::exit::CliError;
-use crate::peers::{self, BanRequest, Contacts, NewPeer, bans, import, labels, why};
+use crate::peers::{self, BanRequest, Contacts, NewPeer, approve, bans, import, labels, why};
 use crate::view;
 
 /// What requests about peers are answered from.
@@ -35,6 +35,10 @@ impl Desk<'_> {
     pub async fn answer(&self, request: &Request) -> Option<Result<Value, CliError>> {
         Some(match request.method.as_str() {
             "peers.add" => self.add(request).await,
+            "peers.approve" => match request.text("peer") {
+                Ok(wanted) => approve::approve(self.store, wanted).await,
+                Err(error) => Err(error),
+            },
             "peers.ban" => self.ban(request).await,
             "peers.bans" => Ok(bans::list(&self.store.snapshot(), self.now)),
             "peers.import" => import::apply(self.store, self.own, request).await,
@@ -47,17 +51,29 @@ impl Desk<'_> {
             "peers.rename" => self.rename(request).await,
             "peers.replace" => self.replace(request).await,
             "peers.show" => self.show(request),
+            "peers.sync" => self.sync().await,
             "peers.unban" => match request.text("target") {
                 Ok(wanted) => bans::unban(self.store, wanted).await,
                 Err(error) => Err(error),
             },
             "peers.unpin" => self.pin(request, false).await,
+            "peers.waiting" => approve::waiting(self),
             "peers.why" => match request.text("peer") {
                 Ok(wanted) => why::explain(self, wanted),
                 Err(error) => Err(error),
             },
             _ => return None,
         })
+    }
+
+    /// Saves what waits and takes in what people did to the file, so that file and memory say the same.
+    async fn sync(&self) -> Result<Value, CliError> {
+        // A disk that cannot be written may still be read.
+        let saved = self.store.flush().await;
+        let taken = self.store.reload().await?;
+        saved?;
+        let fields = json!({ "changed": taken.changes.len(), "skipped": taken.skipped.len() });
+        Ok(view::with_schema("peers-sync", fields))
     }
 
     async fn add(&self, request: &Request) -> Result<Value, CliError> {

@@ -81,7 +81,7 @@ fn merged(known: Option<&PeerRecord>, entry: &Entry) -> PeerRecord {
 }
 
 /// What changes, line by line.
-fn difference(old: &PeerRecord, new: &PeerRecord) -> Vec<String> {
+pub(super) fn difference(old: &PeerRecord, new: &PeerRecord) -> Vec<String> {
     let mut lines = Vec::new();
     let mut text = |field: &str, old: &Option<String>, new: &Option<String>| {
         if old != new {

@@ -183,11 +183,7 @@ fn against(desk: &Desk<'_>, record: &PeerRecord) -> Vec<Value> {
     let mode = desk.config.and_then(|config| config.get("peers.mode"));
     if mode.is_some_and(|mode| mode == "allowlist") && !record.is_reserved() {
         let message = "peers.mode is allowlist, and nobody has admitted it";
-        reasons.push(reason(
-            "not admitted",
-            message,
-            "btcfed peers pin PEER, or peers add it",
-        ));
+        reasons.push(reason("not admitted", message, "btcfed peers approve PEER"));
     }
     reasons.extend(backing_off(desk, record));
     reasons.extend(enough(desk, record));

@@ -42,6 +42,17 @@ pub(in crate::cli) enum ConfigCommand {
         /// A key such as `peers.exchange_interval`, or a section such as network.limits
         key: String,
     },
+    /// Bring conf.yaml to the present form: what old spellings mean is written as it is spelled now
+    ///
+    /// Comments and order stay; the old file is kept beside it. A file in the present form is left alone. A file of a
+    /// newer version is refused (78).
+    ///
+    /// Example: btcfed config migrate --dry-run
+    Migrate {
+        /// Say what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print a JSON Schema of conf.yaml, for editors that check while you type
     ///
     /// Example: btcfed config schema > conf.schema.json

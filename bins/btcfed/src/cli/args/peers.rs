@@ -26,6 +26,15 @@ pub(in crate::cli) enum PeersCommand {
         #[arg(long)]
         pin: bool,
     },
+    /// Let a waiting peer in, where `peers.mode` is allowlist: it is the operator's from now on, as if you had added it
+    ///
+    /// Without a peer, or with --list, it shows who waits; only the running daemon knows that.
+    ///
+    /// Examples:
+    ///   btcfed peers approve --list
+    ///   btcfed peers approve 12D3KooWQ2
+    #[command(verbatim_doc_comment)]
+    Approve(ApproveOptions),
     /// Refuse a peer, an IP address or a network: inbound, outbound and in gossip
     ///
     /// Banning again changes end and reason. Survives restarts; `peers bans` lists it, `peers unban` lifts it.
@@ -39,10 +48,23 @@ pub(in crate::cli) enum PeersCommand {
     ///
     /// Example: btcfed peers bans
     Bans,
+    /// Edit the peers file in your editor: checked before it counts, merged with what the node learned meanwhile
+    ///
+    /// Opens a private copy in $VISUAL, $EDITOR or vi. A mistake is shown, and you may edit again, look at it, or give up.
+    /// What changed is shown at the end. If the editor fails, the copy is kept and named.
+    ///
+    /// Example: EDITOR=nano btcfed peers edit
+    Edit,
     /// Write the known peers to a file or to standard output
     ///
     /// Example: btcfed peers export --format csv -o members.csv
     Export(ExportOptions),
+    /// Show what the copies of the peers file hold, from the newest to the oldest, and how they differ from now
+    ///
+    /// Works with the daemon running or stopped; changes nothing.
+    ///
+    /// Example: btcfed peers history
+    History,
     /// Take in peers from a file: YAML (such as another node's peers.yaml), JSON or CSV
     ///
     /// What is imported is yours: dialled at once and never given up. Known peers get what is new; nothing is taken away
@@ -77,6 +99,17 @@ pub(in crate::cli) enum PeersCommand {
         /// The new name, unique among the peers
         name: String,
     },
+    /// Rewrite a damaged peers file: what can be read stays, what cannot comes from the copies where they have it
+    ///
+    /// The damaged bytes are kept in a file of their own first. Exit 0 when nothing is lost, 65 when something is: every
+    /// loss is listed with its line.
+    ///
+    /// Example: btcfed peers repair --dry-run
+    Repair {
+        /// Say what would be done, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// A member's machine is lost and comes back with a new key: move name, note and pin to the new identity
     ///
     /// The old identity is removed and gossip does not bring it back.
@@ -88,6 +121,16 @@ pub(in crate::cli) enum PeersCommand {
         /// MULTIADDR/p2p/ID, or KEY@HOST:PORT with a public key or a peer id
         new: String,
     },
+    /// Go back to what a copy of the peers file says: peers you chose, names, notes, pins and bans
+    ///
+    /// Peers that were discovered since stay. The file as it is now is kept as peers.yaml.before: `peers restore before`
+    /// takes a restore back.
+    ///
+    /// Examples:
+    ///   btcfed peers restore 41 --dry-run
+    ///   btcfed peers restore 2026-11-20T16:00:00Z
+    #[command(verbatim_doc_comment)]
+    Restore(RestoreOptions),
     /// Show everything known of one peer
     ///
     /// Example: btcfed peers show alice
@@ -125,6 +168,26 @@ pub(in crate::cli) enum PeersCommand {
         /// A peer id, a public key, a name, or the unique beginning of a peer id
         peer: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ApproveOptions {
+    /// A peer id, a public key, a name, or the unique beginning of a peer id
+    #[arg(conflicts_with = "list")]
+    pub(in crate::cli) peer: Option<String>,
+    /// Show who waits
+    #[arg(long)]
+    pub(in crate::cli) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RestoreOptions {
+    /// A generation, a time (the newest copy from then or before), or the kind or name of a copy; see `peers history`
+    #[arg(value_name = "GENERATION|TIME|COPY")]
+    pub(in crate::cli) copy: String,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -77,6 +77,68 @@ pub(super) fn bans(answer: &Value) -> String {
     text(&table)
 }
 
+/// `peers approve --list`.
+pub(super) fn waiting(answer: &Value) -> String {
+    if answer["mode"] != "allowlist" {
+        return "nobody waits: peers.mode is open, everybody is let in".to_owned();
+    }
+    let waiting = answer["waiting"].as_array();
+    let Some(waiting) = waiting.filter(|waiting| !waiting.is_empty()) else {
+        return "nobody waits".to_owned();
+    };
+    let mut table = new(&["PEER", "FIRST SEEN", "ADDRESS"]);
+    for peer in waiting {
+        let field = |path: &str| peer.pointer(path).and_then(Value::as_str);
+        table.add_row([
+            field("/peer_id").unwrap_or("?").to_owned(),
+            field("/first_seen").map_or_else(|| "-".to_owned(), time),
+            field("/addresses/0").unwrap_or("-").to_owned(),
+        ]);
+    }
+    text(&table)
+}
+
+/// `peers history`.
+pub(super) fn history(answer: &Value) -> String {
+    let copies = answer["copies"].as_array();
+    let Some(copies) = copies.filter(|copies| !copies.is_empty()) else {
+        return "there is no peers file and no copy of one yet".to_owned();
+    };
+    let mut table = new(&["COPY", "GEN", "WRITTEN", "PEERS", "BANS", "RESTORING WOULD"]);
+    for copy in copies {
+        let number = |path: &str| copy.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        let ways = [("added", '+'), ("updated", '~'), ("removed", '-')];
+        let mut changes: Vec<String> = ways
+            .iter()
+            .map(|(key, sign)| (number(&format!("/restoring/{key}")), sign))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, sign)| format!("{sign}{count}"))
+            .collect();
+        let bans = number("/restoring/banned") + number("/restoring/unbanned");
+        if bans > 0 {
+            changes.push(format!("{bans} bans"));
+        }
+        if changes.is_empty() {
+            changes.push("change nothing".to_owned());
+        }
+        let unreadable = match number("/unreadable") {
+            0 => String::new(),
+            bad => format!(" ({bad} bad)"),
+        };
+        table.add_row([
+            copy["kind"].as_str().unwrap_or("?").to_owned(),
+            number("/generation").to_string(),
+            copy["written"]
+                .as_str()
+                .map_or_else(|| "-".to_owned(), time),
+            format!("{}{unreadable}", number("/peers")),
+            number("/bans").to_string(),
+            changes.join(" "),
+        ]);
+    }
+    text(&table)
+}
+
 fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
     table

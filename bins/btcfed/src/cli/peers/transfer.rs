@@ -12,6 +12,7 @@ use super::verify::{inspect, refuse_secret};
 use super::{csv, field};
 use crate::cli::args::{ExportOptions, FileFormat, Global, ImportOptions};
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::exit::{CliError, Exit};
 use crate::peers::Entry;
 use crate::view::with_schema;
@@ -125,7 +126,11 @@ pub(super) fn import(
     let mut backend = Backend::open(global)?;
     let mut changes = Vec::new();
     let mut durable = true;
+    let mut progress = Progress::new("importing", output);
+    let mut done = 0;
     for chunk in chunks(&entries) {
+        progress.at(done, entries.len() as u64);
+        done += chunk.len() as u64;
         let params = json!({ "entries": chunk, "dry_run": options.dry_run });
         let answer = backend.call("peers.import", params)?;
         durable &= answer["durable"] != false;
@@ -134,6 +139,7 @@ pub(super) fn import(
     if options.replace {
         changes.extend(remove_others(&mut backend, &entries, options.dry_run)?);
     }
+    drop(progress);
     backend.close(output)?;
     let count = |action: &str| {
         changes
@@ -155,14 +161,18 @@ pub(super) fn import(
     Ok(Exit::Ok)
 }
 
-/// The difference, one sign a peer: `+` new, `~` completed, `-` removed.
-fn diff(answer: &Value) -> String {
+/// The difference, one sign a peer: `+` new, `~` completed, `-` removed; bans with theirs.
+pub(super) fn diff(answer: &Value) -> String {
     let mut lines = Vec::new();
     for change in answer["changes"].as_array().into_iter().flatten() {
         let sign = match change["action"].as_str() {
             Some("add") => "+",
             Some("update") => "~",
             Some("remove") => "-",
+            Some(action @ ("ban" | "unban")) => {
+                lines.push(format!("{action} {}", field(change, "target")));
+                continue;
+            }
             Some("self") => {
                 lines.push("  this node itself is left out".to_owned());
                 continue;
@@ -182,12 +192,19 @@ fn diff(answer: &Value) -> String {
     } else {
         ""
     };
+    let rest = match answer["counts"]["same"].as_u64() {
+        Some(same) => format!("; {same} the same"),
+        None => format!(
+            ", {} banned, {} unbanned",
+            count("banned"),
+            count("unbanned")
+        ),
+    };
     lines.push(format!(
-        "{would}{} added, {} updated, {} removed; {} the same",
+        "{would}{} added, {} updated, {} removed{rest}",
         count("added"),
         count("updated"),
         count("removed"),
-        count("same")
     ));
     lines.join("\n")
 }

@@ -185,7 +185,7 @@ fn checksum(bytes: &[u8]) -> &'static str {
 }
 
 /// CRC-32 (IEEE), bit by bit: a second opinion on what the store wrote.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(in crate::cli) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
         crc ^= u32::from(*byte);
