@@ -380,6 +380,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_too_many_open_questions_the_oldest_is_forgotten() {
+        let (script, tracer) = (ScriptedExchange::new(), Tracer::default());
+        let mut watched = tracer.watch(Box::new(script.clone()));
+        let mut trace = tracer.look(test_key(1), Duration::from_millis(20)).unwrap();
+        // The queue is full of questions; only answers come after it is emptied.
+        for id in 0..=MAX_OPEN as u64 {
+            script.queue(send(1, id));
+            drain(&mut watched);
+        }
+        while trace.receiver.try_recv().is_ok() {}
+        for id in [CommandId(0), CommandId(1)] {
+            let frame = Vec::new();
+            watched.handle(Now::default(), Input::Response { id, frame });
+        }
+        let told_of = |seen: &Seen| seen.correlation.clone();
+        assert_eq!(
+            trace.receiver.try_recv().ok().as_ref().map(told_of),
+            Some("out-1".to_owned())
+        );
+        assert!(trace.receiver.try_recv().is_err());
+    }
+
+    #[tokio::test]
     async fn only_so_many_look_at_a_time_and_nothing_is_kept_when_nobody_does() {
         let tracer = Tracer::default();
         let look = || tracer.look(test_key(1), Duration::from_secs(1));

@@ -105,10 +105,7 @@ impl Logging {
         lasting: Duration,
         now: Timestamp,
     ) -> Result<(), LevelError> {
-        if wanted.len() > MAX_FILTER_BYTES || lasting > MAX_TEMPORARY {
-            return Err(LevelError::TooLong);
-        }
-        let parsed = parse(wanted)?;
+        let parsed = allowed(wanted, lasting)?;
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         levels.temporary = Some((wanted.to_owned(), now.saturating_add(lasting)));
         let turn = levels.next_turn();
@@ -144,6 +141,13 @@ impl Logging {
     }
 }
 
+fn allowed(wanted: &str, lasting: Duration) -> Result<EnvFilter, LevelError> {
+    if wanted.len() > MAX_FILTER_BYTES || lasting > MAX_TEMPORARY {
+        return Err(LevelError::TooLong);
+    }
+    parse(wanted)
+}
+
 /// A level means what it means in the configuration.
 fn parse(wanted: &str) -> Result<EnvFilter, LevelError> {
     let is_level = |level: &LogLevel| level.as_str() == wanted;
@@ -176,6 +180,18 @@ mod tests {
         }
         for bad in ["", " ", "debgu", "btcfed=louder", "a=b=c=d", "[{"] {
             assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_filter_and_a_time_may_be_as_long_as_is_said_and_no_longer() {
+        let longest = format!("{:,<MAX_FILTER_BYTES$}", "btcfed=info,");
+        assert_eq!(longest.len(), MAX_FILTER_BYTES);
+        assert!(allowed(&longest, MAX_TEMPORARY).is_ok());
+        let too_long = format!("{longest},");
+        let too_late = MAX_TEMPORARY + Duration::from_millis(1);
+        for refused in [allowed(&too_long, MAX_TEMPORARY), allowed("info", too_late)] {
+            assert_eq!(refused.err(), Some(LevelError::TooLong));
         }
     }
 

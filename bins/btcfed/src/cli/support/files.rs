@@ -116,4 +116,16 @@ mod tests {
         );
         assert!(tail(dir.path()).is_err());
     }
+
+    #[test]
+    fn so_many_files_are_listed_and_the_rest_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..MAX_FILES {
+            fs::write(dir.path().join(format!("{n:04}")), "").unwrap();
+        }
+        assert_eq!(list(dir.path()).unwrap().lines().count(), MAX_FILES);
+        fs::write(dir.path().join("zz"), "").unwrap();
+        let listed = list(dir.path()).unwrap();
+        assert!(listed.ends_with("and 1 more\n"), "{listed}");
+    }
 }
