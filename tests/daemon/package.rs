@@ -288,6 +288,8 @@ fn bash_completes_commands_and_live_names() {
     };
     for (words, expected) in [
         ("peers why al", "alice"),
+        ("peers approve al", "alice"),
+        ("trace al", "alice"),
         ("topology --format s", "svg"),
         ("invite cre", "create"),
     ] {
