@@ -23,6 +23,32 @@ const PUBLIC_PREFIX: [u8; 4] = [0x08, 0x01, 0x12, 0x20];
 /// The identity multihash of 36 bytes, which is what a peer id of a short key is.
 const IDENTITY_PREFIX: [u8; 2] = [0x00, 0x24];
 
+/// The y coordinates of the eight points of small order, as curve25519-dalek's `EIGHT_TORSION` has them.
+const WEAK_Y: [[u8; 32]; 5] = [
+    [0; 32],
+    {
+        let mut one = [0; 32];
+        one[0] = 1;
+        one
+    },
+    // p - 1
+    [
+        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0x7f,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+];
+
 /// Said whenever another kind of key is recognised.
 const ONLY_ED25519: &str = "only Ed25519 keys are supported";
 
@@ -47,6 +73,47 @@ impl PeerKey {
                 Err(refuse("weak key: a point of small order"))
             }
             Some(_) => Ok(Self(*bytes)),
+        }
+    }
+
+    /// The key with these raw bytes, without the check that they are a point of the curve, which is nearly all the cost
+    /// of [`from_bytes`](Self::from_bytes).
+    ///
+    /// Only for bytes that this program checked before it wrote them, where a checksum says that they did not change
+    /// since. Whoever writes other bytes with a checksum that fits could as well have written another valid key, so
+    /// nothing is lost: a key off the curve verifies no signature, and its peer can never prove it.
+    ///
+    /// # Errors
+    /// The encoding is not canonical, or the point is of small order: what would let one identity appear as two, or let
+    /// anybody sign for it, is refused here too.
+    pub fn from_trusted_bytes(bytes: &[u8; 32]) -> Result<Self, ParseError> {
+        if !y_is_reduced(bytes) {
+            return Err(refuse("the encoding is not canonical"));
+        }
+        // The two points with one y are equally weak.
+        let mut unsigned = *bytes;
+        unsigned[31] &= 0x7f;
+        if WEAK_Y.contains(&unsigned) {
+            return Err(refuse("weak key: a point of small order"));
+        }
+        Ok(Self(*bytes))
+    }
+
+    /// Reads the text that [`Display`](fmt::Display) writes, and no other, on the terms of
+    /// [`from_trusted_bytes`](Self::from_trusted_bytes).
+    ///
+    /// # Errors
+    /// Not that text, or what [`from_trusted_bytes`](Self::from_trusted_bytes) refuses.
+    pub fn from_trusted_text(text: &str) -> Result<Self, ParseError> {
+        let mut bytes = [0; PUBLIC_PREFIX.len() + 32];
+        let is_whole =
+            matches!(STANDARD.decode_slice(text, &mut bytes), Ok(len) if len == bytes.len());
+        match bytes.split_first_chunk() {
+            Some((&PUBLIC_PREFIX, raw)) if is_whole => raw
+                .try_into()
+                .map_err(|_| refuse("expected 32 bytes"))
+                .and_then(Self::from_trusted_bytes),
+            _ => Err(refuse("not the text of a key that was written here")),
         }
     }
 
@@ -371,6 +438,42 @@ mod tests {
             accepted += u32::from(valid);
         }
         assert!(accepted > 500);
+    }
+
+    #[test]
+    fn trust_spares_the_curve_and_nothing_else() {
+        let mut seen = std::collections::BTreeSet::new();
+        for point in EIGHT_TORSION {
+            for sign in [0, 0x80] {
+                let mut bytes = point.compress().to_bytes();
+                bytes[31] ^= sign;
+                assert!(PeerKey::from_trusted_bytes(&bytes).is_err());
+                bytes[31] &= 0x7f;
+                seen.insert(bytes);
+            }
+        }
+        assert_eq!(seen, WEAK_Y.into_iter().collect());
+        for low in 0xed..=0xff {
+            let mut bytes = [0xff; 32];
+            bytes[0] = low;
+            assert!(PeerKey::from_trusted_bytes(&bytes).is_err(), "above p");
+        }
+        let mut off_curve = [0; 32];
+        off_curve[0] = 2;
+        assert!(PeerKey::from_bytes(&off_curve).is_err());
+        assert!(PeerKey::from_trusted_bytes(&off_curve).is_ok());
+        assert_eq!(PeerKey::from_trusted_text(TEXT), Ok(key()));
+        let raw = STANDARD.encode(key().as_bytes());
+        let cut = &TEXT[..44];
+        for other in [
+            raw.as_str(),
+            cut,
+            "",
+            &TEXT.repeat(2),
+            &TEXT.replace("CAES", "CAEB"),
+        ] {
+            assert!(PeerKey::from_trusted_text(other).is_err(), "{other}");
+        }
     }
 
     #[test]

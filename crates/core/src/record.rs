@@ -156,6 +156,12 @@ pub struct UnverifiedRecord {
 impl UnverifiedRecord {
     /// Reads an envelope. Costs no signature check; fields unknown here are skipped but stay in the kept bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        Self::decode_of(bytes, None)
+    }
+
+    /// [`decode`](Self::decode) of an envelope that `owner` is expected to have signed. That it has is for the caller to
+    /// check; when it has, its key, which is known to be valid, is not checked a second time.
+    pub fn decode_of(bytes: &[u8], owner: Option<PeerKey>) -> Result<Self, RecordError> {
         if bytes.len() > limits::MAX_RECORD_BYTES {
             return Err(RecordError::TooLarge { bytes: bytes.len() });
         }
@@ -168,6 +174,7 @@ impl UnverifiedRecord {
                 .public_key
                 .as_ref()
                 .ok_or_else(|| malformed("no public key"))?,
+            owner,
         )?;
         let signature = envelope
             .signature
@@ -264,7 +271,7 @@ fn malformed(reason: impl Into<String>) -> RecordError {
     }
 }
 
-fn read_key(key: &wire::PublicKey) -> Result<PeerKey, RecordError> {
+fn read_key(key: &wire::PublicKey, owner: Option<PeerKey>) -> Result<PeerKey, RecordError> {
     let refuse = |reason: &str| RecordError::UnsupportedKey(ParseError::new("public key", reason));
     if key.kind != ED25519 {
         return Err(refuse("only Ed25519 keys are supported"));
@@ -274,6 +281,9 @@ fn read_key(key: &wire::PublicKey) -> Result<PeerKey, RecordError> {
         .as_slice()
         .try_into()
         .map_err(|_| refuse("not 32 bytes long"))?;
+    if let Some(owner) = owner.filter(|owner| owner.as_bytes() == raw) {
+        return Ok(owner);
+    }
     PeerKey::from_bytes(raw).map_err(RecordError::UnsupportedKey)
 }
 

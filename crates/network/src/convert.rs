@@ -17,7 +17,8 @@ pub(crate) fn keypair(secret: &SecretKey) -> Result<Keypair, NetworkError> {
     })
 }
 
-/// The libp2p id of a key. `None` never happens: every key that core accepts is one that libp2p accepts.
+/// The libp2p id of a key. `None` for a key off the curve: a peers file taken on trust may hold one, and nobody can prove
+/// it. Every other key that core accepts is one that libp2p accepts.
 pub(crate) fn peer_id(key: &PeerKey) -> Option<PeerId> {
     let key = ed25519::PublicKey::try_from_bytes(key.as_bytes()).ok()?;
     Some(PeerId::from_public_key(&key.into()))

@@ -45,7 +45,7 @@ pub(crate) struct Peer {
 /// How far a text is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// The checksum matches: signatures were checked before they were written.
+    /// The checksum matches: keys and signatures were checked before they were written.
     Ours,
     /// Everything is checked.
     Nobody,
@@ -381,8 +381,8 @@ pub(crate) fn signed(text: &str, key: &PeerKey, trust: Trust) -> Result<SignedRe
     let bytes = STANDARD
         .decode(text)
         .map_err(|error| format!("state: record: {error}"))?;
-    let unverified =
-        UnverifiedRecord::decode(&bytes).map_err(|error| format!("state: record: {error}"))?;
+    let unverified = UnverifiedRecord::decode_of(&bytes, Some(*key))
+        .map_err(|error| format!("state: record: {error}"))?;
     if unverified.key() != *key {
         return Err("state: record: signed by another peer".into());
     }
