@@ -21,7 +21,7 @@ use crate::disk::{Disk, FileInfo};
 use crate::merge::{Adopted, merge};
 use crate::shared::Shared;
 use crate::text::document::{Checksum, Document, FORMAT_VERSION, cut};
-use crate::text::render::{self, Stamp, render};
+use crate::text::render::{self, Rendered, Stamp, render};
 use crate::worker::PATIENCE;
 
 /// Most adopted differences that are logged one by one.
@@ -509,22 +509,18 @@ impl TheFile {
             let started = Instant::now();
             self.keep_damage(target)?;
             saved = generation.max(self.document.generation) + 1;
-            let rendered = render(
-                &self.document,
-                &set,
-                Stamp {
-                    generation: saved,
-                    now: self.shared.now(),
-                },
-            );
-            let bytes = rendered.bytes();
+            let stamp = Stamp {
+                generation: saved,
+                now: self.shared.now(),
+            };
+            let Rendered { document, bytes } = render(&self.document, &set, stamp);
             // Until the last step is done nobody knows which content is there; the next look finds out.
             let before = self.print.take();
             let like = self.info.as_ref().or(self.like.as_ref());
             let held = replace::replace(&*self.disk(), target, &bytes, like)?;
             self.print = Some(Print::of(&bytes));
             self.info = self.disk().metadata(target).ok();
-            let replaced = std::mem::replace(&mut self.document, rendered);
+            let replaced = std::mem::replace(&mut self.document, document);
             if let (Some(held), Some(before)) = (held, before) {
                 self.displaced.hold(held, replaced, before);
             }

@@ -504,6 +504,7 @@ mod tests {
                 now: Timestamp::UNIX_EPOCH,
             },
         )
+        .document
     }
 
     fn text(document: &Document) -> String {

@@ -1,12 +1,14 @@
 //! The text of a peers file: reading it entry by entry, and writing it so that what people wrote stays.
 
 pub(crate) mod amend;
+pub(crate) mod canonical;
 pub(crate) mod document;
 pub(crate) mod entry;
 pub(crate) mod guard;
 pub(crate) mod quick;
 pub(crate) mod render;
 pub(crate) mod rows;
+pub(crate) mod run;
 pub(crate) mod scalar;
 pub(crate) mod scan;
 pub(crate) mod spell;

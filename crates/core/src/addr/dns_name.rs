@@ -22,6 +22,15 @@ impl DnsName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name that is spelled exactly so.
+    pub(super) fn from_canonical(text: &str) -> Option<Self> {
+        let is_usual = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+        if text.ends_with('.') || !text.bytes().all(is_usual) {
+            return None;
+        }
+        text.parse().ok()
+    }
 }
 
 impl FromStr for DnsName {
@@ -73,7 +82,11 @@ impl FromStr for DnsName {
         if is_number(last) {
             return refuse("ends in a number, which resolvers read as an IP address; use /ip4/");
         }
-        Ok(Self(name.to_ascii_lowercase().into()))
+        let is_lower = !name.bytes().any(|b| b.is_ascii_uppercase());
+        Ok(Self(match is_lower {
+            true => name.into(),
+            false => name.to_ascii_lowercase().into(),
+        }))
     }
 }
 

@@ -15,10 +15,12 @@ use btcfed_core::store::SkippedEntry;
 use btcfed_core::time::Timestamp;
 
 use crate::text::amend::remark;
+use crate::text::canonical::{self, Extent};
 use crate::text::entry::{self, Peer, Trust};
 use crate::text::guard::{self, Refusal};
 use crate::text::rows;
-use crate::text::spell::Style;
+use crate::text::run::{Before, Run};
+use crate::text::spell::{self, Style};
 use crate::text::split::{self, Head, List, Part, Split, flow_elements, is_marker};
 
 /// The version of the format that this program writes.
@@ -68,14 +70,35 @@ pub(crate) enum Piece {
     Head(Head, Arc<str>),
     List(List, Arc<str>),
     Item(Item),
+    /// Peers in the store's own spelling, of which no text is kept.
+    Run(Run),
 }
 
 impl Piece {
-    /// Its bytes.
-    pub(crate) const fn text(&self) -> &Arc<str> {
+    /// Adds its text to `out`.
+    pub(crate) fn write(&self, out: &mut String) {
         match self {
-            Self::Text(text) | Self::Head(_, text) | Self::List(_, text) => text,
-            Self::Item(item) => &item.text,
+            Self::Text(text) | Self::Head(_, text) | Self::List(_, text) => out.push_str(text),
+            Self::Item(item) => out.push_str(&item.text),
+            Self::Run(run) => run.write(out),
+        }
+    }
+
+    /// True when it does not end in a whole line.
+    pub(crate) fn is_cut(&self) -> bool {
+        match self {
+            Self::Text(text) | Self::Head(_, text) | Self::List(_, text) => !text.ends_with('\n'),
+            Self::Item(item) => !item.text.ends_with('\n'),
+            Self::Run(_) => false,
+        }
+    }
+
+    /// About as many bytes as its text has.
+    fn size_hint(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Head(_, text) | Self::List(_, text) => text.len(),
+            Self::Item(item) => item.text.len(),
+            Self::Run(run) => run.size_hint(),
         }
     }
 }
@@ -166,6 +189,7 @@ impl Document {
         }
         let mut reader = Reader {
             known: Known::default(),
+            before: Before::new(before),
             trust: if document.checksum == Checksum::Matches {
                 Trust::Ours
             } else {
@@ -175,10 +199,14 @@ impl Document {
             now,
         };
         reader.known.learn(before);
+        if torn.is_empty() && document.parse_around(&source, &reader) {
+            document.finish(&source);
+            return document;
+        }
         let mut forced = BTreeSet::new();
         for pass in 1..=MAX_PASSES {
             let split = split::split(&source, &forced);
-            let suspects = document.take(&source, &split, &reader);
+            let suspects = document.take(&source, &split, &reader, Vec::new());
             let more = suspects
                 .into_iter()
                 .filter(|line| forced.insert(*line))
@@ -189,23 +217,58 @@ impl Document {
             reader.known.learn(&document);
         }
         document.damage.extend(torn);
-        document.look_for_the_end(&source);
-        document.refuse_duplicates();
-        document.read_heads();
-        document.damage.sort_by_key(|damage| damage.line);
+        document.finish(&source);
         document
     }
 
-    /// Fills the document from a split text. Returns lines that should begin something although a quote seems open.
-    fn take(&mut self, source: &str, split: &Split, reader: &Reader) -> Vec<usize> {
+    /// Reads a text around its canonical entries, which are not even split into lines. False when something in it is in
+    /// doubt, so that all of it must be looked at.
+    fn parse_around(&mut self, source: &str, reader: &Reader<'_>) -> bool {
+        let mut taken = Vec::new();
+        let split = split::split_around(source, &mut |text| {
+            let (record, extent) = reader.canonical(text)?;
+            taken.push(record);
+            Some(extent)
+        });
+        split.is_some_and(|split| self.take(source, &split, reader, taken).is_empty())
+    }
+
+    fn finish(&mut self, source: &str) {
+        self.look_for_the_end(source);
+        self.refuse_duplicates();
+        self.read_heads();
+        self.damage.sort_by_key(|damage| damage.line);
+    }
+
+    /// Fills the document from a split text and the entries that were taken out of it. Returns lines that should begin
+    /// something although a quote seems open.
+    fn take(
+        &mut self,
+        source: &str,
+        split: &Split,
+        reader: &Reader<'_>,
+        taken: Vec<Arc<PeerRecord>>,
+    ) -> Vec<usize> {
         self.pieces.clear();
         self.damage.clear();
         let mut suspects = Vec::new();
+        let mut taken = taken.into_iter();
         let mut has_peers = false;
+        let mut next_line = 1;
         for chunk in &split.chunks {
             let text = &source[split.bytes(&chunk.lines)];
-            let line = chunk.lines.start + 1;
+            let line = next_line;
+            next_line += match chunk.part {
+                Part::Run(taken) => taken.lines,
+                _ => chunk.lines.len(),
+            };
             match chunk.part {
+                Part::Run(run) => {
+                    has_peers = true;
+                    let style = Style { indent: spell::indent_of(text), ..self.style };
+                    let records = taken.by_ref().take(run.entries).collect();
+                    self.pieces.push(Piece::Run(Run { style, line, records }));
+                }
                 Part::Garbage => self.damaged(line, format!("not YAML: {}", cut(text))),
                 Part::Text => {
                     let inside = split.suspects(source, chunk);
@@ -233,12 +296,12 @@ impl Document {
                     if matches!(&says, Says::Bad(refusal) if refusal.is_syntax) {
                         suspects.extend(split.suspects(source, chunk));
                     }
-                    self.pieces.push(Piece::Item(Item {
+                    self.item(Item {
                         list,
                         text,
                         line,
                         says,
-                    }));
+                    });
                 }
             }
         }
@@ -251,6 +314,33 @@ impl Document {
             suspects.extend(texts.flat_map(|chunk| split.suspects(source, chunk)));
         }
         suspects
+    }
+
+    /// Adds an entry. Of one in the store's own spelling only the meaning is kept.
+    fn item(&mut self, item: Item) {
+        let style = Style { indent: spell::indent_of(&item.text), ..self.style };
+        match &item.says {
+            Says::Peer { record, state_extra }
+                if state_extra.is_empty() && spell::spells(record, style, &item.text) =>
+            {
+                self.push_canonical(Arc::clone(record), style, item.line);
+            }
+            Says::Peer { .. } | Says::Ban(_) | Says::Forgotten(..) | Says::Bad(_) => {
+                self.pieces.push(Piece::Item(item));
+            }
+        }
+    }
+
+    /// Adds a peer in the store's own spelling.
+    pub(crate) fn push_canonical(&mut self, record: Arc<PeerRecord>, style: Style, line: usize) {
+        match self.pieces.last_mut() {
+            Some(Piece::Run(run)) if run.style == style => run.records.push(record),
+            _ => self.pieces.push(Piece::Run(Run {
+                style,
+                line,
+                records: vec![record],
+            })),
+        }
     }
 
     fn damaged(&mut self, line: usize, what: String) {
@@ -281,7 +371,7 @@ impl Document {
         let is_end = |piece: &Piece| match piece {
             Piece::List(list, _) => *list != List::Peers,
             Piece::Text(text) => text.starts_with("sections:"),
-            Piece::Head(..) | Piece::Item(_) => false,
+            Piece::Head(..) | Piece::Item(_) | Piece::Run(_) => false,
         };
         if !is_ours || self.pieces.iter().any(is_end) {
             return;
@@ -304,6 +394,10 @@ impl Document {
 
     /// Of two entries for the same thing the first one counts.
     fn refuse_duplicates(&mut self) {
+        if self.has_doubles() {
+            let pieces = std::mem::take(&mut self.pieces).into_iter();
+            self.pieces = pieces.flat_map(Piece::apart).collect();
+        }
         let (mut peers, mut bans, mut forgotten) = (HashSet::new(), HashSet::new(), HashSet::new());
         for piece in &mut self.pieces {
             let Piece::Item(item) = piece else { continue };
@@ -324,6 +418,16 @@ impl Document {
                 }));
             }
         }
+    }
+
+    /// True when two peers may have one key: 8 bytes of it are compared.
+    fn has_doubles(&self) -> bool {
+        let start = |record: &Arc<PeerRecord>| record.key.as_bytes().first_chunk::<8>().copied();
+        let mut starts: Vec<Option<[u8; 8]>> = self.peers().map(start).collect();
+        if !starts.is_sorted() {
+            starts.sort_unstable();
+        }
+        starts.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
     }
 
     fn read_heads(&mut self) {
@@ -349,23 +453,31 @@ impl Document {
     pub(crate) fn head(&self, wanted: Head) -> Option<&Arc<str>> {
         self.pieces.iter().find_map(|piece| match piece {
             Piece::Head(head, text) if *head == wanted => Some(text),
-            Piece::Text(_) | Piece::Head(..) | Piece::List(..) | Piece::Item(_) => None,
+            Piece::Text(_)
+            | Piece::Head(..)
+            | Piece::List(..)
+            | Piece::Item(_)
+            | Piece::Run(_) => None,
         })
     }
 
-    /// All entries.
+    /// All entries that are kept with their text.
     pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Item(item) => Some(item),
-            Piece::Text(_) | Piece::Head(..) | Piece::List(..) => None,
+            Piece::Text(_) | Piece::Head(..) | Piece::List(..) | Piece::Run(_) => None,
         })
     }
 
     /// The peers that could be read.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &Arc<PeerRecord>> {
-        self.items().filter_map(|item| match &item.says {
-            Says::Peer { record, .. } => Some(record),
-            Says::Ban(_) | Says::Forgotten(..) | Says::Bad(_) => None,
+        self.pieces.iter().flat_map(|piece| match piece {
+            Piece::Run(run) => run.records.as_slice(),
+            Piece::Item(Item {
+                says: Says::Peer { record, .. },
+                ..
+            }) => std::slice::from_ref(record),
+            Piece::Text(_) | Piece::Head(..) | Piece::List(..) | Piece::Item(_) => &[],
         })
     }
 
@@ -441,20 +553,18 @@ impl Document {
 
     /// The bytes of the file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(
-            self.pieces
-                .iter()
-                .map(|piece| piece.text().len())
-                .sum::<usize>()
-                + 3,
-        );
-        if self.bom {
-            bytes.extend_from_slice("\u{feff}".as_bytes());
-        }
-        self.pieces
-            .iter()
-            .for_each(|piece| bytes.extend_from_slice(piece.text().as_bytes()));
-        bytes
+        let mut out = self.room();
+        self.pieces.iter().for_each(|piece| piece.write(&mut out));
+        out.into_bytes()
+    }
+
+    /// An empty text, except for its mark, with room for all of the file.
+    pub(crate) fn room(&self) -> String {
+        const BOM: char = '\u{feff}';
+        let hint: usize = self.pieces.iter().map(Piece::size_hint).sum();
+        let mut out = String::with_capacity(hint + BOM.len_utf8());
+        out.extend(self.bom.then_some(BOM));
+        out
     }
 }
 
@@ -470,15 +580,23 @@ impl Item {
     }
 }
 
-struct Reader {
+struct Reader<'a> {
     known: Known,
+    before: Before<'a>,
     trust: Trust,
     /// The file has bytes that are no text.
     torn: bool,
     now: Timestamp,
 }
 
-impl Reader {
+impl Reader<'_> {
+    /// The canonical entry that a text begins with, if it may be believed.
+    fn canonical(&self, text: &str) -> Option<(Arc<PeerRecord>, Extent)> {
+        let entry = canonical::read(text)?;
+        let record = self.before.believe(entry.record, self.trust)?;
+        Some((record, entry.extent))
+    }
+
     fn says(&self, list: List, text: &str) -> (Arc<str>, Says) {
         match self.known.get(list, text) {
             Some((text, says)) => (Arc::clone(text), says.clone()),
@@ -493,6 +611,15 @@ impl Reader {
             let replacement = char::REPLACEMENT_CHARACTER.to_string();
             let refusal = Refusal::at(text, &replacement, "has bytes that are no text");
             return Says::Bad(Arc::new(Refusal { key, ..refusal }));
+        }
+        if let (List::Peers, Some((record, extent))) = (list, self.canonical(text))
+            && extent.bytes == text.len()
+        {
+            let state_extra = Arc::new([]);
+            return Says::Peer {
+                record,
+                state_extra,
+            };
         }
         let says = match list {
             List::Peers => entry::parse(text, self.trust).map(

@@ -38,35 +38,20 @@ pub(crate) fn says(document: &Document, set: &PeerSet) -> bool {
         .collect();
     covered.extend(&document.withheld);
     let index = Index::of(set);
-    let (mut peers, mut bans, mut forgotten) = (0, 0, 0);
-    let same = document.items().all(|item| match &item.says {
-        Says::Peer { record, .. } => {
-            peers += 1;
-            set.get(&record.key)
-                .is_some_and(|known| Arc::ptr_eq(known, record) || known == record)
-        }
-        Says::Ban(_) => {
-            bans += 1;
-            true
-        }
-        Says::Forgotten(..) => {
-            forgotten += 1;
-            true
-        }
-        Says::Bad(_) => true,
+    let mut peers = 0;
+    let same = document.peers().all(|record| {
+        peers += 1;
+        set.get(&record.key)
+            .is_some_and(|known| Arc::ptr_eq(known, record) || known == record)
     });
     let more = || set.len() - peers.min(set.len());
-    same && (more() == 0
-        || set
-            .iter()
-            .filter(|record| covered.contains(&record.key))
-            .count()
-            >= more())
-        && index.bans.len() == bans
+    let is_covered = |record: &&Arc<PeerRecord>| covered.contains(&record.key);
+    same && (more() == 0 || set.iter().filter(is_covered).count() >= more())
+        && index.bans.len() == document.bans().count()
         && document
             .bans()
             .all(|(target, ban)| index.bans.get(target) == Some(&ban))
-        && index.forgotten.len() == forgotten
+        && index.forgotten.len() == document.forgotten().count()
         && document
             .forgotten()
             .all(|(key, mark)| index.forgotten.get(key) == Some(mark))
@@ -87,8 +72,16 @@ impl<'a> Index<'a> {
     }
 }
 
+/// What is to be written.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    pub(crate) document: Document,
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// The document that says what `set` says, starting from `old`.
-pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Document {
+pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Rendered {
     let mut document = Document {
         damage: Vec::new(),
         unrolled: false,
@@ -105,36 +98,46 @@ pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Document {
         set,
         index: Index::of(set),
         style: old.style,
-        out: &mut document.pieces,
+        written: 0,
+        out: &mut document,
     };
     writer.write(stamp);
-    document.seal();
-    document
+    let bytes = document.seal();
+    Rendered { document, bytes }
 }
 
 impl Document {
-    /// Fills in the checksum of the bytes after its line, and numbers the entries.
-    fn seal(&mut self) {
+    /// Fills in the checksum of the bytes after its line, and numbers the entries. Returns all bytes.
+    fn seal(&mut self) -> Vec<u8> {
         let mut line = 1;
-        let mut digest = crc32fast::Hasher::new();
+        let mut out = self.room();
         let mut place = None;
         for (index, piece) in self.pieces.iter_mut().enumerate() {
-            if let Piece::Item(item) = piece {
-                item.line = line;
+            match piece {
+                Piece::Item(item) => item.line = line,
+                Piece::Run(run) => run.line = line,
+                Piece::Text(_) | Piece::Head(..) | Piece::List(..) => {}
             }
-            let text = piece.text();
-            line += text.bytes().filter(|byte| *byte == b'\n').count();
-            if place.is_some() {
-                digest.update(text.as_bytes());
-            } else if matches!(piece, Piece::Head(Head::Checksum, _)) {
-                place = Some(index);
+            let start = out.len();
+            piece.write(&mut out);
+            let text = out.as_bytes().get(start..).unwrap_or_default();
+            line += text.iter().filter(|byte| **byte == b'\n').count();
+            if place.is_none() && matches!(piece, Piece::Head(Head::Checksum, _)) {
+                place = Some((index, start..out.len()));
             }
         }
-        if let Some(Piece::Head(_, text)) = place.and_then(|index| self.pieces.get_mut(index)) {
-            let sum = format!("crc32:{:08x}", digest.finalize());
-            debug_assert_eq!(sum.len(), checksum_of(b"").len());
+        let mut bytes = out.into_bytes();
+        if let Some((index, range)) = place
+            && let Some(Piece::Head(_, text)) = self.pieces.get_mut(index)
+        {
+            let sum = checksum_of(bytes.get(range.end..).unwrap_or_default());
+            debug_assert_eq!(sum.len(), NO_CHECKSUM.len());
             *text = text.replacen(NO_CHECKSUM, &sum, 1).into();
+            if let Some(line) = bytes.get_mut(range).filter(|line| line.len() == text.len()) {
+                line.copy_from_slice(text.as_bytes());
+            }
         }
+        bytes
     }
 }
 
@@ -143,7 +146,9 @@ struct Writer<'a> {
     set: &'a PeerSet,
     index: Index<'a>,
     style: Style,
-    out: &'a mut Vec<Piece>,
+    /// How many peers of the set are written.
+    written: usize,
+    out: &'a mut Document,
 }
 
 impl Writer<'_> {
@@ -195,18 +200,45 @@ impl Writer<'_> {
     }
 
     fn push(&mut self, piece: Piece) {
-        if let Some(last) = self
-            .out
-            .last_mut()
-            .filter(|last| !last.text().ends_with('\n'))
-        {
-            let whole: Arc<str> = format!("{}{}", last.text(), self.style.eol).into();
-            match last {
-                Piece::Text(text) | Piece::Head(_, text) | Piece::List(_, text) => *text = whole,
-                Piece::Item(item) => item.text = whole,
-            }
+        self.end_line();
+        self.out.pieces.push(piece);
+    }
+
+    /// Makes sure that what is added next begins a line.
+    fn end_line(&mut self) {
+        let Some(last) = self.out.pieces.last_mut().filter(|last| last.is_cut()) else {
+            return;
+        };
+        match last {
+            Piece::Text(text)
+            | Piece::Head(_, text)
+            | Piece::List(_, text)
+            | Piece::Item(Item { text, .. }) => *text = format!("{text}{}", self.style.eol).into(),
+            Piece::Run(_) => {}
         }
-        self.out.push(piece);
+    }
+
+    /// Writes a peer in the store's own spelling.
+    fn canonical(&mut self, record: &Arc<PeerRecord>, style: Style) {
+        self.written += 1;
+        if spell::is_canonical(record) {
+            self.end_line();
+            self.out.push_canonical(Arc::clone(record), style, 0);
+            return;
+        }
+        let peer = Peer {
+            record: spell::as_written(record),
+            state_extra: Vec::new(),
+        };
+        self.push(Piece::Item(Item {
+            list: List::Peers,
+            text: spell::entry(&peer, style).into(),
+            line: 0,
+            says: Says::Peer {
+                record: Arc::clone(record),
+                state_extra: Arc::new([]),
+            },
+        }));
     }
 
     /// Where new entries of a list go: after its last entry.
@@ -214,6 +246,7 @@ impl Writer<'_> {
         let belongs = |piece: &Piece| match piece {
             Piece::List(list, _) => *list == wanted,
             Piece::Item(item) => item.list == wanted,
+            Piece::Run(_) => wanted == List::Peers,
             Piece::Text(_) | Piece::Head(..) => false,
         };
         self.old
@@ -262,16 +295,38 @@ impl Writer<'_> {
             }
             Piece::Item(item) => {
                 if let Some(item) = self.item(item) {
+                    self.written += usize::from(matches!(item.says, Says::Peer { .. }));
                     self.push(Piece::Item(item));
                 }
             }
+            Piece::Run(run) => {
+                let set = self.set;
+                let wanted = run.records.iter().map(|record| set.get(&record.key));
+                wanted
+                    .flatten()
+                    .for_each(|record| self.canonical(record, run.style));
+            }
         }
+    }
+
+    /// The layout of the entries that a list has.
+    fn style_in(&self, list: List) -> Style {
+        let style = |piece: &Piece| match piece {
+            Piece::Run(run) if list == List::Peers => Some(run.style),
+            Piece::Item(item) if item.list == list => Some(self.style_of(item)),
+            Piece::Text(_)
+            | Piece::Head(..)
+            | Piece::List(..)
+            | Piece::Item(_)
+            | Piece::Run(_) => None,
+        };
+        self.old.pieces.iter().find_map(style).unwrap_or(self.style)
     }
 
     /// The layout of an entry.
     fn style_of(&self, item: &Item) -> Style {
         Style {
-            indent: item.text.len() - item.text.trim_start_matches(' ').len(),
+            indent: spell::indent_of(&item.text),
             ..self.style
         }
     }
@@ -345,53 +400,38 @@ impl Writer<'_> {
     /// Writes the entries that the old document does not have.
     fn append(&mut self, list: List) {
         let (old, set) = (self.old, self.set);
-        let style = old
-            .items()
-            .find(|item| item.list == list)
-            .map_or(self.style, |item| self.style_of(item));
-        let mut new = |text: String, says: Says| {
-            self.push(Piece::Item(Item {
+        let style = self.style_in(list);
+        let item = |text: String, says: Says| {
+            let text = text.into();
+            Piece::Item(Item {
                 list,
-                text: text.into(),
+                text,
                 line: 0,
                 says,
-            }))
+            })
         };
         match list {
+            List::Peers if self.written == set.len() => {}
             List::Peers => {
                 let mut known: HashSet<_> = old.peers().map(|record| record.key).collect();
                 known.extend(old.bad().filter_map(|(_, refusal)| refusal.key));
                 known.extend(&old.withheld);
                 for record in set.iter().filter(|record| !known.contains(&record.key)) {
-                    let text = spell::entry(
-                        &Peer {
-                            record: spell::as_written(record),
-                            state_extra: Vec::new(),
-                        },
-                        style,
-                    );
-                    new(
-                        text,
-                        Says::Peer {
-                            record: Arc::clone(record),
-                            state_extra: Arc::new([]),
-                        },
-                    );
+                    self.canonical(record, style);
                 }
             }
             List::Bans => {
                 let known: HashSet<_> = old.bans().map(|(target, _)| target).collect();
                 for ban in set.bans().filter(|ban| !known.contains(&ban.target)) {
-                    new(rows::ban_text(ban, style), Says::Ban(Arc::new(ban.clone())));
+                    let says = Says::Ban(Arc::new(ban.clone()));
+                    self.push(item(rows::ban_text(ban, style), says));
                 }
             }
             List::Forgotten => {
                 let known: HashSet<_> = old.forgotten().map(|(key, _)| key).collect();
                 for (key, mark) in set.forgotten().filter(|(key, _)| !known.contains(key)) {
-                    new(
-                        rows::forgotten_text(key, *mark, style),
-                        Says::Forgotten(*key, *mark),
-                    );
+                    let text = rows::forgotten_text(key, *mark, style);
+                    self.push(item(text, Says::Forgotten(*key, *mark)));
                 }
             }
         }
@@ -401,7 +441,7 @@ impl Writer<'_> {
     fn end_mark(&mut self) {
         let has =
             |piece: &Piece| matches!(piece, Piece::Text(text) if text.starts_with("sections:"));
-        if !self.out.iter().any(has) {
+        if !self.out.pieces.iter().any(has) {
             self.push(Piece::Text(
                 format!("sections: {{}}{}", self.style.eol).into(),
             ));
@@ -411,11 +451,13 @@ impl Writer<'_> {
     /// A list without entries is `[]`, one with entries is not.
     fn bracket_empty_lists(&mut self) {
         for list in List::ALL {
-            let is_empty = !self
-                .out
-                .iter()
-                .any(|piece| matches!(piece, Piece::Item(item) if item.list == list));
-            for piece in self.out.iter_mut() {
+            let is_of_list = |piece: &Piece| match piece {
+                Piece::Item(item) => item.list == list,
+                Piece::Run(_) => list == List::Peers,
+                Piece::Text(_) | Piece::Head(..) | Piece::List(..) => false,
+            };
+            let is_empty = !self.out.pieces.iter().any(is_of_list);
+            for piece in &mut self.out.pieces {
                 let Piece::List(known, text) = piece else {
                     continue;
                 };
@@ -439,7 +481,7 @@ impl Writer<'_> {
 fn is_key(piece: &Piece) -> bool {
     match piece {
         Piece::Text(text) => !text.starts_with(['#', ' ', '\n', '\r', '\t', '-', '%']),
-        Piece::Head(..) | Piece::List(..) | Piece::Item(_) => true,
+        Piece::Head(..) | Piece::List(..) | Piece::Item(_) | Piece::Run(_) => true,
     }
 }
 

@@ -17,39 +17,68 @@ const QUICK_END: Timestamp = Timestamp::from_secs(13_569_465_600);
 
 /// The RFC 3339 text of a moment, in UTC.
 pub(crate) fn time_text(at: Timestamp) -> String {
-    if at < QUICK_END {
-        return quick_time_text(at);
-    }
-    let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis)
-        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-        .to_string()
+    let mut out = String::with_capacity(24);
+    push_time(&mut out, at);
+    out
 }
 
-/// The text of a moment before [`QUICK_END`].
-fn quick_time_text(at: Timestamp) -> String {
+/// Adds the RFC 3339 text of a moment, in UTC.
+pub(crate) fn push_time(out: &mut String, at: Timestamp) {
+    if at < QUICK_END {
+        return push_quick_time(out, at);
+    }
+    let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+    let at = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    // Writing to a String cannot fail.
+    write!(out, "{at}").unwrap_or_default();
+}
+
+/// Adds the text of a moment before [`QUICK_END`].
+fn push_quick_time(out: &mut String, at: Timestamp) {
     let secs = at.as_secs();
     let (year, month, day) = date(secs / DAY);
     let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
-    let digit =
-        |number: u64, at: u64| char::from(b'0' + u8::try_from(number / at % 10).unwrap_or(0));
-    let mut out = String::with_capacity(24);
-    out.extend([1000, 100].map(|at| digit(year, at)));
-    for (part, end) in [
-        (year, '-'),
-        (month, '-'),
-        (day, 'T'),
-        (hour, ':'),
-        (minute, ':'),
-        (second, '.'),
-    ] {
-        out.extend([digit(part, 10), digit(part, 1), end]);
+    let digit = |number: u64| b'0' + u8::try_from(number % 10).unwrap_or(0);
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let parts = [
+        (0, year / 100),
+        (2, year % 100),
+        (5, month),
+        (8, day),
+        (11, hour),
+        (14, minute),
+        (17, second),
+    ];
+    for (place, number) in parts {
+        if let Some([tens, ones]) = text.get_mut(place..place + 2) {
+            (*tens, *ones) = (digit(number / 10), digit(number));
+        }
     }
     let millis = at.as_millis() % 1000;
-    out.extend([100, 10, 1].map(|at| digit(millis, at)));
-    out.truncate(out.trim_end_matches('0').trim_end_matches('.').len());
-    out.push('Z');
-    out
+    let len = match (millis, millis % 100, millis % 10) {
+        (0, ..) => 19,
+        (_, 0, _) => 21,
+        (.., 0) => 22,
+        _ => 23,
+    };
+    (text[20], text[21], text[22]) = (digit(millis / 100), digit(millis / 10), digit(millis));
+    text[len] = b'Z';
+    out.push_str(std::str::from_utf8(&text[..=len]).unwrap_or_default());
+}
+
+/// Adds the digits of a number.
+pub(crate) fn push_count(out: &mut String, mut count: u64) {
+    let mut digits = [b'0'; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(count % 10).unwrap_or(0);
+        count /= 10;
+        if count == 0 {
+            break;
+        }
+    }
+    out.push_str(std::str::from_utf8(&digits[start..]).unwrap_or_default());
 }
 
 /// Year, month and day of a day since 1970: Howard Hinnant's `civil_from_days`.
@@ -119,6 +148,12 @@ pub(crate) fn quick_time(text: &str) -> Option<Timestamp> {
         .map(Timestamp::from_millis)
 }
 
+/// The moment a text stands for that is spelled exactly as [`time_text`] spells it.
+pub(crate) fn exact_time(text: &str) -> Option<Timestamp> {
+    let is_cut = text.len() == 20 || !text.ends_with("0Z");
+    quick_time(text).filter(|_| is_cut)
+}
+
 fn quick_digits<'a>(mut digits: impl Iterator<Item = &'a u8>) -> Option<u64> {
     digits.try_fold(0, |sum: u64, digit| {
         digit
@@ -136,7 +171,7 @@ pub(crate) fn quick_count(text: &str) -> Option<u64> {
     quick_digits(text.as_bytes().iter())
 }
 
-/// The response time that [`rtt_text`] spelled.
+/// The response time that [`push_rtt`] spelled.
 pub(crate) fn quick_rtt(text: &str) -> Option<Duration> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "000"));
     let digits = part.bytes().all(|digit| digit.is_ascii_digit());
@@ -172,12 +207,19 @@ pub(crate) fn time_of_name(name: &str) -> Option<Timestamp> {
     quick_time(&format!("{date}T{time}Z")).filter(|at| time_name(*at) == name)
 }
 
-/// Milliseconds with at most three decimals: what is written of a response time.
-pub(crate) fn rtt_text(rtt: Duration) -> String {
+/// Adds milliseconds with at most three decimals: what is written of a response time.
+pub(crate) fn push_rtt(out: &mut String, rtt: Duration) {
     let micros = rtt.as_micros();
-    match micros % 1000 {
-        0 => format!("{}", micros / 1000),
-        part => format!("{}.{part:03}", micros / 1000),
+    match u64::try_from(micros / 1000) {
+        Ok(millis) => push_count(out, millis),
+        // Writing to a String cannot fail.
+        Err(_) => write!(out, "{}", micros / 1000).unwrap_or_default(),
+    }
+    if let Some(part) = u64::try_from(micros % 1000).ok().filter(|part| *part > 0) {
+        out.push('.');
+        [part / 100, part / 10 % 10, part % 10]
+            .into_iter()
+            .for_each(|digit| push_count(out, digit));
     }
 }
 
@@ -197,10 +239,17 @@ pub(crate) fn rtt_from(value: &Value) -> Option<Duration> {
 
 /// A string as a YAML scalar on one line: plain where every YAML tool reads it as that string, else double-quoted.
 pub(crate) fn string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_string(&mut out, text);
+    out
+}
+
+/// Adds what [`string`] gives.
+pub(crate) fn push_string(out: &mut String, text: &str) {
     if is_plain(text) {
-        text.to_owned()
+        out.push_str(text);
     } else {
-        quoted(text)
+        push_quoted(out, text);
     }
 }
 
@@ -214,17 +263,14 @@ pub(crate) const fn is_plain_byte(byte: u8) -> bool {
 pub(crate) fn is_plain(text: &str) -> bool {
     const NOT_STRINGS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"/_.+=-:@".contains(&b))
+        && text.bytes().all(|byte| is_plain_byte(byte))
         && !text.ends_with(':')
-        && !NOT_STRINGS
+        && !(text.len() <= 5 && NOT_STRINGS
             .iter()
-            .any(|word| text.eq_ignore_ascii_case(word))
+            .any(|word| text.eq_ignore_ascii_case(word)))
 }
 
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
+fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {
@@ -239,13 +285,12 @@ fn quoted(text: &str) -> String {
                     '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
                 ) =>
             {
-                push_escape(&mut out, c);
+                push_escape(out, c);
             }
             c => out.push(c),
         }
     }
     out.push('"');
-    out
 }
 
 fn push_escape(out: &mut String, c: char) {
@@ -369,7 +414,9 @@ mod tests {
         let usual = (0..end).step_by(86_399_123 * 7);
         for millis in usual.chain([0, 10, 900, 951_782_400_000, end - 1]) {
             let (at, text) = (Timestamp::from_millis(millis), library(millis));
-            assert_eq!(quick_time_text(at), text);
+            let mut quick = String::new();
+            push_quick_time(&mut quick, at);
+            assert_eq!(quick, text);
             assert_eq!(quick_time(&text), Some(at), "{text}");
         }
         assert_eq!(library(end), "2400-01-01T00:00:00Z");
@@ -411,10 +458,14 @@ mod tests {
     fn response_times_read_back_to_the_microsecond() {
         for micros in [0, 1, 23_000, 23_450, 1_999_999] {
             let rtt = Duration::from_micros(micros);
-            let value: Value = serde_yaml::from_str(&rtt_text(rtt)).unwrap();
-            assert_eq!(rtt_from(&value), Some(rtt), "{}", rtt_text(rtt));
+            let mut text = String::new();
+            push_rtt(&mut text, rtt);
+            let value: Value = serde_yaml::from_str(&text).unwrap();
+            assert_eq!(rtt_from(&value), Some(rtt), "{text}");
         }
-        assert_eq!(rtt_text(Duration::from_millis(23)), "23");
+        let mut text = String::new();
+        push_rtt(&mut text, Duration::from_millis(23));
+        assert_eq!(text, "23");
         assert_eq!(rtt_from(&Value::from(-1)), None);
         assert_eq!(rtt_from(&Value::from("x")), None);
     }

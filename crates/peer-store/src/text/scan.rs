@@ -21,6 +21,17 @@ pub(crate) enum LineKind {
     Content,
     /// Lies within a quoted scalar, a flow collection or a block scalar that an earlier line began.
     Continuation,
+    /// Whole entries, which somebody else has read already.
+    Taken(Taken),
+}
+
+/// Entries that are not looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// How many entries.
+    pub(crate) entries: usize,
+    /// How many lines they have.
+    pub(crate) lines: usize,
 }
 
 /// One line.
@@ -56,23 +67,43 @@ pub(crate) struct Scan {
 
 /// Scans `source`. Lines in `forced` start something even where a quote seems open.
 pub(crate) fn scan(source: &str, forced: &BTreeSet<usize>) -> Scan {
-    let bounds = line_bounds(source);
+    scan_around(source, forced, &mut |_| None)
+}
+
+/// What the reader of whole entries took from the start of a text: its bytes and its lines.
+pub(crate) type Piece = (usize, usize);
+
+/// Scans what `take` leaves. It is asked wherever a line starts outside of quotes, brackets and block scalars.
+pub(crate) fn scan_around(
+    source: &str,
+    forced: &BTreeSet<usize>,
+    take: &mut impl FnMut(&str) -> Option<Piece>,
+) -> Scan {
     let mut scan = Scan {
-        lines: Vec::with_capacity(bounds.len()),
+        lines: Vec::new(),
         depth: 0,
         property: None,
         unclosed: None,
     };
     let mut lexer = Lexer::default();
-    let (mut opened, mut restarts, mut index) = (None, 0, 0);
+    let (mut opened, mut restarts, mut at) = (None, 0, 0);
     loop {
-        while let Some(range) = bounds.get(index) {
+        while let Some(rest) = source.get(at..).filter(|rest| !rest.is_empty()) {
+            let index = scan.lines.len();
             if forced.contains(&index) || (restarts > MAX_RESTARTS && lexer.is_open()) {
                 if lexer.is_open() {
                     scan.unclosed = scan.unclosed.or(opened);
                 }
                 lexer = Lexer::default();
             }
+            if lexer.mode == Mode::Block
+                && let Some(piece) = take(rest)
+            {
+                at = scan.skip(at, piece);
+                continue;
+            }
+            let range = at..rest.find('\n').map_or(source.len(), |end| at + end + 1);
+            at = range.end;
             let text = source[range.clone()].trim_end_matches(['\n', '\r']);
             let indent = text.len() - text.trim_start_matches([' ', '\t']).len();
             let was_open = lexer.is_open();
@@ -81,16 +112,14 @@ pub(crate) fn scan(source: &str, forced: &BTreeSet<usize>) -> Scan {
                 opened = Some(index);
             }
             scan.depth = scan.depth.max(lexer.deepest);
-            if lexer.property {
-                lexer.property = false;
+            if std::mem::take(&mut lexer.property) {
                 scan.property = scan.property.or(Some(index));
             }
             scan.lines.push(Line {
-                range: range.clone(),
+                range,
                 indent,
                 kind,
             });
-            index += 1;
         }
         let Some(line) = opened.filter(|_| lexer.is_open()) else {
             return scan;
@@ -98,24 +127,36 @@ pub(crate) fn scan(source: &str, forced: &BTreeSet<usize>) -> Scan {
         scan.unclosed = scan.unclosed.or(Some(line));
         restarts += 1;
         lexer = Lexer::default();
-        index = line + 1;
-        scan.lines.truncate(index);
-        if index >= bounds.len() {
+        scan.lines.truncate(line + 1);
+        at = scan.lines.last().map_or(source.len(), |last| last.range.end);
+        if at >= source.len() {
             return scan;
         }
     }
 }
 
-fn line_bounds(source: &str) -> Vec<Range<usize>> {
-    let mut start = 0;
-    source
-        .split_inclusive('\n')
-        .map(|line| {
-            let range = start..start + line.len();
-            start = range.end;
-            range
-        })
-        .collect()
+impl Scan {
+    /// Notes that a piece of the text was taken; returns where it goes on.
+    fn skip(&mut self, at: usize, (bytes, lines): Piece) -> usize {
+        let end = at + bytes;
+        match self.lines.last_mut() {
+            Some(Line {
+                range,
+                kind: LineKind::Taken(taken),
+                ..
+            }) => {
+                range.end = end;
+                taken.entries += 1;
+                taken.lines += lines;
+            }
+            _ => self.lines.push(Line {
+                range: at..end,
+                indent: 0,
+                kind: LineKind::Taken(Taken { entries: 1, lines }),
+            }),
+        }
+        end
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -313,6 +354,7 @@ mod tests {
             LineKind::Comment => '#',
             LineKind::Content => 'c',
             LineKind::Continuation => '+',
+            LineKind::Taken(_) => 't',
         };
         scan.lines.iter().map(letter).collect()
     }

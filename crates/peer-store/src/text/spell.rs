@@ -1,12 +1,14 @@
 //! One peer to text: the canonical spelling of new entries, and the node's one `state` line.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use btcfed_core::addr::{Host, PeerAddr};
 use btcfed_core::peer::{AddressSource, PeerAddress, PeerRecord, PeerStatus};
 use btcfed_core::record::SignedRecord;
+use btcfed_core::time::Timestamp;
 
 use crate::text::entry::{FIELDS, Peer, default_source};
 use crate::text::scalar::{self, FlowMap};
@@ -19,6 +21,9 @@ pub(crate) struct Style {
     /// The line end.
     pub(crate) eol: &'static str,
 }
+
+/// Deepest indentation of an entry that is read without the YAML library.
+pub(crate) const MAX_INDENT: usize = 8;
 
 impl Default for Style {
     fn default() -> Self {
@@ -74,73 +79,128 @@ pub(crate) fn listed(record: &PeerRecord) -> Vec<String> {
 
 /// The whole entry.
 pub(crate) fn entry(peer: &Peer, style: Style) -> String {
-    let record = &peer.record;
-    let mut out = Lines {
-        text: String::with_capacity(USUAL_LEN + record.record.as_ref().map_or(0, signed_len)),
-        style,
+    let mut out = String::with_capacity(len_hint(&peer.record));
+    push_entry(&mut out, &peer.record, &peer.state_extra, style);
+    out
+}
+
+/// True when `text` is the entry of a record exactly as [`push_entry`] spells it, so that it need not be kept.
+pub(crate) fn spells(record: &PeerRecord, style: Style, text: &str) -> bool {
+    let mut spelled = String::with_capacity(text.len());
+    push_entry(&mut spelled, record, &[], style);
+    spelled == text && style.indent <= MAX_INDENT
+}
+
+/// True when the record comes back from its entry as it is, except that times are less precise.
+pub(crate) fn is_canonical(record: &PeerRecord) -> bool {
+    record.extra.is_empty() && record.addresses.is_sorted_by_key(|known| known.source)
+}
+
+/// Blanks before the dash of an entry.
+pub(crate) fn indent_of(text: &str) -> usize {
+    text.len() - text.trim_start_matches(' ').len()
+}
+
+/// About how long the entry of a record is.
+pub(crate) fn len_hint(record: &PeerRecord) -> usize {
+    const USUAL: usize = 340;
+    let signed = record.record.as_ref();
+    USUAL + signed.map_or(0, |signed| signed.envelope().len() / 3 * 4 + 32)
+}
+
+/// Adds the whole entry to `out`.
+pub(crate) fn push_entry(
+    out: &mut String,
+    record: &PeerRecord,
+    state_extra: &[(String, String)],
+    style: Style,
+) {
+    let eol = style.eol;
+    let start = |out: &mut String, indent: usize, name: &str| {
+        out.extend(std::iter::repeat_n(' ', indent + style.indent));
+        out.push_str(name);
     };
-    out.line(0, "- public_key: ", record.key);
+    start(out, 0, "- public_key: ");
+    STANDARD.encode_string(record.key.to_protobuf(), out);
+    out.push_str(eol);
     if record.source != btcfed_core::PeerSource::Operator {
-        out.line(2, "source: ", record.source.as_str());
+        start(out, 2, "source: ");
+        out.push_str(record.source.as_str());
+        out.push_str(eol);
     }
-    let mut listed = record
-        .addresses
-        .iter()
-        .filter(|known| is_listed(known, record))
-        .peekable();
-    let is_empty = listed.peek().is_none() && record.undialable.is_empty();
-    out.line(2, "addresses:", if is_empty { " []" } else { "" });
+    start(out, 2, "addresses:");
+    let names = out.len();
+    out.push_str(eol);
+    let listed = record.addresses.iter().filter(|known| is_listed(known, record));
     for known in listed {
-        out.line(4, "- ", spelled(known));
+        start(out, 4, "- ");
+        push_addr(out, &known.addr);
+        out.push_str(eol);
     }
     for addr in &record.undialable {
-        out.line(4, "- ", scalar::string(addr));
+        start(out, 4, "- ");
+        out.push_str(&scalar::string(addr));
+        out.push_str(eol);
     }
-    let hints = hints(record);
-    let words = |text: &Option<String>| text.as_deref().map(scalar::string);
-    for (name, value) in [
-        ("hints: ", hints),
-        ("name: ", words(&record.name)),
-        ("note: ", words(&record.note)),
-    ] {
-        if let Some(value) = value {
-            out.line(2, name, value);
+    if out.len() == names + eol.len() {
+        out.insert_str(names, " []");
+    }
+    if let Some(hints) = hints(record) {
+        start(out, 2, "hints: ");
+        out.push_str(&hints);
+        out.push_str(eol);
+    }
+    for (name, words) in [("name: ", &record.name), ("note: ", &record.note)] {
+        if let Some(words) = words {
+            start(out, 2, name);
+            scalar::push_string(out, words);
+            out.push_str(eol);
         }
     }
     if record.pinned {
-        out.line(2, "pinned: ", "true");
+        start(out, 2, "pinned: true");
+        out.push_str(eol);
     }
     for (name, value) in &record.extra {
-        out.line(2, "", format_args!("{}: {value}", scalar::string(name)));
+        start(out, 2, &scalar::string(name));
+        out.push_str(": ");
+        out.push_str(value);
+        out.push_str(eol);
     }
-    if let Some(state) = state(peer) {
-        out.line(2, "state: ", state);
+    let before = out.len();
+    start(out, 2, "state: ");
+    if push_state(out, record, state_extra) {
+        out.push_str(eol);
+    } else {
+        out.truncate(before);
     }
-    out.text
 }
 
-/// About as long as an entry without a signed record.
-const USUAL_LEN: usize = 320;
-
-fn signed_len(signed: &SignedRecord) -> usize {
-    signed.envelope().len() / 3 * 4 + 32
-}
-
-/// An entry as it grows.
-struct Lines {
-    text: String,
-    style: Style,
-}
-
-impl Lines {
-    fn line(&mut self, indent: usize, name: &str, value: impl fmt::Display) {
-        let Style { indent: more, eol } = self.style;
-        self.text.extend(std::iter::repeat_n(' ', indent + more));
-        self.text.push_str(name);
+/// Adds an address in its one spelling, which is always plain.
+fn push_addr(out: &mut String, addr: &PeerAddr) {
+    match addr.host() {
+        Host::Ip4(ip) => {
+            out.push_str("/ip4/");
+            for (at, byte) in ip.octets().into_iter().enumerate() {
+                out.push_str(if at == 0 { "" } else { "." });
+                scalar::push_count(out, byte.into());
+            }
+        }
         // Writing to a String cannot fail.
-        write!(self.text, "{value}").unwrap_or_default();
-        self.text.push_str(eol);
+        Host::Ip6(ip) => write!(out, "/ip6/{ip}").unwrap_or_default(),
+        Host::Dns(name) => push_all(out, ["/dns/", name.as_str()]),
+        Host::Dns4(name) => push_all(out, ["/dns4/", name.as_str()]),
+        Host::Dns6(name) => push_all(out, ["/dns6/", name.as_str()]),
+        Host::Dnsaddr(name) => push_all(out, ["/dnsaddr/", name.as_str()]),
     }
+    if let Some(port) = addr.port() {
+        out.push_str("/tcp/");
+        scalar::push_count(out, port.into());
+    }
+}
+
+fn push_all(out: &mut String, parts: [&str; 2]) {
+    parts.iter().for_each(|part| out.push_str(part));
 }
 
 /// A record as it comes back from the file: times and counts as precise as they are written, addresses sorted.
@@ -191,45 +251,53 @@ fn spelled(known: &PeerAddress) -> String {
 
 /// The value of the `state` line; `None` for a peer of which the node knows nothing.
 fn state(peer: &Peer) -> Option<String> {
-    let record = &peer.record;
-    let stats = &record.stats;
-    let count = |count: u64| (count > 0).then(|| count.to_string());
-    let addrs: Vec<String> = record
-        .addresses
-        .iter()
-        .filter_map(|known| contact(known, record))
-        .collect();
-    let mut map = FlowMap::default();
-    map.field(
-        "status",
-        (record.status != PeerStatus::Unknown).then(|| record.status.as_str()),
-    )
-    .field("since", record.status_since.map(scalar::time_text))
-    .field("first", stats.first_seen.map(scalar::time_text))
-    .field("seen", stats.last_seen.map(scalar::time_text))
-    .field("ok", count(stats.successes))
-    .field("failed", count(stats.failures))
-    .field("streak", count(stats.consecutive_failures.into()))
-    .field("rtt_ms", stats.mean_rtt.map(scalar::rtt_text))
-    .field(
-        "addrs",
-        (!addrs.is_empty()).then(|| format!("[{}]", addrs.join(", "))),
-    );
-    for (name, value) in &peer.state_extra {
-        map.field(&scalar::string(name), Some(value));
-    }
-    map.field(
-        "record",
-        record
-            .record
-            .as_ref()
-            .map(|signed| format!("\"{}\"", STANDARD.encode(signed.envelope()))),
-    );
-    map.finish()
+    let mut out = String::new();
+    push_state(&mut out, &peer.record, &peer.state_extra).then_some(out)
 }
 
-/// What the state says about one address; `None` when `addresses` and `hints` say it all.
-fn contact(known: &PeerAddress, record: &PeerRecord) -> Option<String> {
+/// Adds the value of the `state` line; false when there is nothing to say.
+fn push_state(out: &mut String, record: &PeerRecord, extra: &[(String, String)]) -> bool {
+    let stats = &record.stats;
+    let mut map = Braces::open(out);
+    if record.status != PeerStatus::Unknown {
+        map.name("status").push_str(record.status.as_str());
+    }
+    map.time("since", record.status_since);
+    map.time("first", stats.first_seen);
+    map.time("seen", stats.last_seen);
+    map.count("ok", stats.successes);
+    map.count("failed", stats.failures);
+    map.count("streak", stats.consecutive_failures.into());
+    if let Some(rtt) = stats.mean_rtt {
+        scalar::push_rtt(map.name("rtt_ms"), rtt);
+    }
+    let mut has_addrs = false;
+    for known in &record.addresses {
+        let Some(by) = vouched(known, record) else {
+            continue;
+        };
+        if std::mem::replace(&mut has_addrs, true) {
+            map.out.push_str(", ");
+        } else {
+            map.name("addrs").push('[');
+        }
+        push_contact(map.out, known, by);
+    }
+    map.out.push_str(if has_addrs { "]" } else { "" });
+    for (name, value) in extra {
+        map.name(&scalar::string(name)).push_str(value);
+    }
+    if let Some(signed) = &record.record {
+        let out = map.name("record");
+        out.push('"');
+        STANDARD.encode_string(signed.envelope(), out);
+        out.push('"');
+    }
+    map.close()
+}
+
+/// What the state has to say about who vouches for an address; `None` when nothing at all is to be said of it.
+fn vouched(known: &PeerAddress, record: &PeerRecord) -> Option<Option<&'static str>> {
     let by = match known.source {
         AddressSource::LearnedFrom(_) => None,
         AddressSource::Operator => {
@@ -242,19 +310,66 @@ fn contact(known: &PeerAddress, record: &PeerRecord) -> Option<String> {
         }
         _ => Some("observed"),
     };
-    if by.is_none() && *known == PeerAddress::new(known.addr.clone(), known.source) {
-        return None;
+    let is_untried =
+        known.last_success.is_none() && known.last_failure.is_none() && known.failures == 0;
+    (by.is_some() || !is_untried).then_some(by)
+}
+
+fn push_contact(out: &mut String, known: &PeerAddress, by: Option<&str>) {
+    let mut map = Braces::open(out);
+    push_addr(map.name("addr"), &known.addr);
+    if let Some(by) = by {
+        map.name("by").push_str(by);
     }
-    FlowMap::default()
-        .field("addr", Some(spelled(known)))
-        .field("by", by)
-        .field("ok", known.last_success.map(scalar::time_text))
-        .field("failed", known.last_failure.map(scalar::time_text))
-        .field(
-            "streak",
-            (known.failures > 0).then(|| known.failures.to_string()),
-        )
-        .finish()
+    map.time("ok", known.last_success);
+    map.time("failed", known.last_failure);
+    map.count("streak", known.failures.into());
+    map.close();
+}
+
+/// `{a: b, c: d}` as it grows.
+struct Braces<'a> {
+    out: &'a mut String,
+    /// Where the first field starts.
+    start: usize,
+}
+
+impl<'a> Braces<'a> {
+    fn open(out: &'a mut String) -> Self {
+        out.push('{');
+        let start = out.len();
+        Self { out, start }
+    }
+
+    /// Begins a field; what is added next is its value.
+    fn name(&mut self, name: &str) -> &mut String {
+        self.out.push_str(if self.out.len() > self.start {
+            ", "
+        } else {
+            ""
+        });
+        self.out.push_str(name);
+        self.out.push_str(": ");
+        self.out
+    }
+
+    fn time(&mut self, name: &str, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            scalar::push_time(self.name(name), at);
+        }
+    }
+
+    fn count(&mut self, name: &str, count: u64) {
+        if count > 0 {
+            scalar::push_count(self.name(name), count);
+        }
+    }
+
+    /// Closes it; false when nothing is in it.
+    fn close(self) -> bool {
+        self.out.push('}');
+        self.out.len() > self.start + 1
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::text::amend::name_at;
-use crate::text::scan::{Line, LineKind, scan};
+use crate::text::canonical::Extent;
+use crate::text::scan::{Line, LineKind, Taken, scan, scan_around};
 
 /// A single-value line that the store rewrites on every save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub(crate) enum Part {
     /// The line that names a list.
     List(List),
     Item(List),
+    /// Peers that are read already.
+    Run(Taken),
     /// Nothing that YAML allows here.
     Garbage,
 }
@@ -129,7 +132,41 @@ impl Split {
 
 /// Splits `source`. Lines in `forced` begin something even where a quote seems open.
 pub(crate) fn split(source: &str, forced: &BTreeSet<usize>) -> Split {
-    let lines = scan(source, forced).lines;
+    let (split, _) = split_lines(source, scan(source, forced).lines, forced, 0);
+    split
+}
+
+/// Splits around the peers that `read` takes: a canonical entry of theirs stands at the start of the text it is given. All
+/// that it takes have one indentation. `None` where that might give another result than splitting everything.
+pub(crate) fn split_around(
+    source: &str,
+    read: &mut impl FnMut(&str) -> Option<Extent>,
+) -> Option<Split> {
+    let (forced, mut indent) = (BTreeSet::new(), None);
+    let mut take = |rest: &str| {
+        let blanks = rest.trim_start_matches(' ');
+        let is_entry = blanks.starts_with("- public_key: ");
+        if !is_entry || indent.is_some_and(|indent| rest.len() - blanks.len() != indent) {
+            return None;
+        }
+        let entry = read(rest)?;
+        indent = Some(entry.indent);
+        Some((entry.bytes, entry.lines))
+    };
+    let scan = scan_around(source, &forced, &mut take);
+    if scan.unclosed.is_some() {
+        return None;
+    }
+    let (split, is_misplaced) = split_lines(source, scan.lines, &forced, indent.unwrap_or(0));
+    (!is_misplaced).then_some(split)
+}
+
+fn split_lines(
+    source: &str,
+    lines: Vec<Line>,
+    forced: &BTreeSet<usize>,
+    taken_indent: usize,
+) -> (Split, bool) {
     let mut splitter = Splitter {
         source,
         lines: &lines,
@@ -138,11 +175,13 @@ pub(crate) fn split(source: &str, forced: &BTreeSet<usize>) -> Split {
         scope: Scope::Top,
         kept: 0,
         end: end_marker(source, &lines),
+        taken_indent,
+        is_misplaced: false,
     };
     (0..lines.len()).for_each(|index| splitter.line(index));
     splitter.keep_until(lines.len());
-    let chunks = splitter.chunks;
-    Split { lines, chunks }
+    let (chunks, is_misplaced) = (splitter.chunks, splitter.is_misplaced);
+    (Split { lines, chunks }, is_misplaced)
 }
 
 /// What an indented line would belong to.
@@ -166,6 +205,10 @@ struct Splitter<'a> {
     kept: usize,
     /// The line that ends the document, where nothing but blanks and comments follows.
     end: Option<usize>,
+    /// The indentation of entries that are read already.
+    taken_indent: usize,
+    /// Some of these do not stand where peers do.
+    is_misplaced: bool,
 }
 
 impl Splitter<'_> {
@@ -174,6 +217,18 @@ impl Splitter<'_> {
             LineKind::Blank | LineKind::Comment => {}
             LineKind::Continuation => self.join(index),
             LineKind::Content => self.content(index),
+            LineKind::Taken(taken) => self.taken(index, taken),
+        }
+    }
+
+    fn taken(&mut self, index: usize, taken: Taken) {
+        match self.scope {
+            Scope::List(List::Peers, indent) if indent.is_none_or(|i| self.taken_indent <= i) => {
+                let indent = indent.unwrap_or(self.taken_indent);
+                self.scope = Scope::List(List::Peers, Some(indent));
+                self.begin(index, Part::Run(taken));
+            }
+            Scope::Top | Scope::Key | Scope::List(..) => self.is_misplaced = true,
         }
     }
 

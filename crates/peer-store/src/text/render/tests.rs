@@ -27,7 +27,11 @@ fn text(document: &Document) -> String {
 }
 
 fn write(document: &Document, set: &PeerSet) -> String {
-    let written = render(document, set, STAMP);
+    let Rendered {
+        document: written,
+        bytes,
+    } = render(document, set, STAMP);
+    assert!(written.bytes() == bytes);
     assert!(says(&written, set), "{}", text(&written));
     let again = Document::parse(
         &written.bytes(),

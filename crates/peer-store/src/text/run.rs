@@ -1,0 +1,116 @@
+//! Peers in the store's own spelling, one after the other: what they say, and no text.
+
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use btcfed_core::key::PeerKey;
+use btcfed_core::peer::PeerRecord;
+
+use crate::text::document::{Document, Item, Piece, Says};
+use crate::text::entry::Trust;
+use crate::text::spell::{self, Style};
+use crate::text::split::List;
+
+/// Such peers, in the order of the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// How they are laid out.
+    pub(crate) style: Style,
+    /// 1-based line where the first one starts, in the file as read.
+    pub(crate) line: usize,
+    /// What they say.
+    pub(crate) records: Vec<Arc<PeerRecord>>,
+}
+
+impl Run {
+    /// Adds their text to `out`.
+    pub(crate) fn write(&self, out: &mut String) {
+        for record in &self.records {
+            spell::push_entry(out, record, &[], self.style);
+        }
+    }
+
+    /// About as many bytes as their text has.
+    pub(crate) fn size_hint(&self) -> usize {
+        self.records
+            .iter()
+            .map(|record| spell::len_hint(record))
+            .sum()
+    }
+}
+
+impl Piece {
+    /// The piece with every entry on its own.
+    pub(crate) fn apart(self) -> Vec<Self> {
+        let Self::Run(run) = self else {
+            return vec![self];
+        };
+        let mut line = run.line;
+        let apart = |record: Arc<PeerRecord>| {
+            let mut text = String::with_capacity(spell::len_hint(&record));
+            spell::push_entry(&mut text, &record, &[], run.style);
+            let item = Item {
+                list: List::Peers,
+                line,
+                says: Says::Peer {
+                    record,
+                    state_extra: Arc::new([]),
+                },
+                text: text.into(),
+            };
+            line += item.text.bytes().filter(|byte| *byte == b'\n').count();
+            Self::Item(item)
+        };
+        run.records.into_iter().map(apart).collect()
+    }
+}
+
+/// What was known of the peers before a file was read: a record that did not change is the same, and was checked.
+pub(crate) struct Before<'a> {
+    records: Vec<&'a Arc<PeerRecord>>,
+    /// Where the next one probably is: files keep their order.
+    next: Cell<usize>,
+    places: OnceCell<HashMap<&'a PeerKey, usize>>,
+}
+
+impl<'a> Before<'a> {
+    pub(crate) fn new(document: &'a Document) -> Self {
+        Self {
+            records: document.peers().collect(),
+            next: Cell::new(0),
+            places: OnceCell::new(),
+        }
+    }
+
+    /// The record as it is to be taken over, if it is one that was known, or all of the file is trusted.
+    pub(crate) fn believe(&self, mut record: PeerRecord, trust: Trust) -> Option<Arc<PeerRecord>> {
+        if let Some(known) = self.find(&record.key) {
+            let micros = |rtt: std::time::Duration| rtt.as_micros();
+            if record.stats.mean_rtt.map(micros) == known.stats.mean_rtt.map(micros) {
+                // No file says it more precisely.
+                record.stats.mean_rtt = known.stats.mean_rtt;
+            }
+            if **known == record {
+                return Some(Arc::clone(known));
+            }
+        }
+        (trust == Trust::Ours).then(|| Arc::new(record))
+    }
+
+    fn find(&self, key: &PeerKey) -> Option<&'a Arc<PeerRecord>> {
+        let is_it = |record: &&&Arc<PeerRecord>| record.key == *key;
+        let place = match self.records.get(self.next.get()).filter(is_it) {
+            Some(_) => self.next.get(),
+            None if self.records.is_empty() => return None,
+            None => *self.places.get_or_init(|| self.index()).get(key)?,
+        };
+        self.next.set(place + 1);
+        self.records.get(place).copied()
+    }
+
+    fn index(&self) -> HashMap<&'a PeerKey, usize> {
+        let keys = self.records.iter().map(|record| &record.key);
+        keys.enumerate().map(|(place, key)| (key, place)).collect()
+    }
+}
