@@ -55,8 +55,21 @@ const ONLY_ED25519: &str = "only Ed25519 keys are supported";
 /// A valid, canonical Ed25519 public key that is not of small order: the identity of a peer.
 ///
 /// Text form: standard padded base64 of libp2p's protobuf form, `CAESI...`. Raw 32-byte base64 is read as well.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerKey([u8; 32]);
+
+impl Ord for PeerKey {
+    /// The order of the bytes. Nearly always the first eight decide.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.start().cmp(&other.start()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for PeerKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl PeerKey {
     /// The key with these raw bytes, if they are the canonical encoding of a point of large order.
@@ -121,6 +134,11 @@ impl PeerKey {
     /// the base point, so the product is neither the neutral element nor of small order, and it is encoded canonically.
     pub(crate) fn of_signing_key(key: &SigningKey) -> Self {
         Self(key.verifying_key().to_bytes())
+    }
+
+    /// The first bytes as a number that sorts as they do.
+    fn start(&self) -> u64 {
+        self.0.first_chunk().map_or(0, |start| u64::from_be_bytes(*start))
     }
 
     /// The raw 32 bytes.
@@ -438,6 +456,18 @@ mod tests {
             accepted += u32::from(valid);
         }
         assert!(accepted > 500);
+    }
+
+    #[test]
+    fn keys_sort_as_their_bytes() {
+        let mut rng = SeededRng::from_seed(3);
+        for _ in 0..1000 {
+            // Few different bytes, so that keys agree in many of their first ones.
+            let mut key = || PeerKey(std::array::from_fn(|_| (rng.next_u64() % 8 / 7).to_le_bytes()[0]));
+            let (one, other) = (key(), key());
+            assert_eq!(one.cmp(&other), one.0.cmp(&other.0));
+            assert_eq!(one.partial_cmp(&other), one.0.partial_cmp(&other.0));
+        }
     }
 
     #[test]

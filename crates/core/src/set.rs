@@ -2,6 +2,7 @@
 
 mod tree;
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -143,20 +144,27 @@ impl PeerSet {
     /// What has to be told to somebody who knows `old`, in the order of the keys, bans last.
     #[must_use]
     pub fn changes_since(&self, old: &Self) -> Vec<PeerChange> {
-        let gone = old
-            .peers
-            .keys()
-            .filter(|key| !self.contains(key))
-            .map(|key| PeerChange::Removed(*key));
-        let here = self
-            .peers
-            .iter()
-            .filter_map(|(key, new)| match old.get(key) {
-                None => Some(PeerChange::Added(*key)),
-                Some(known) => changed(known, new).then_some(PeerChange::Updated(*key)),
+        let mut changes = Vec::new();
+        // Both are sorted, so they are walked side by side.
+        let (mut before, mut after) = (old.peers.iter().peekable(), self.peers.iter().peekable());
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (None, None) => break,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(_), None) => Ordering::Less,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+            };
+            let old = if order.is_le() { before.next() } else { None };
+            let new = if order.is_ge() { after.next() } else { None };
+            changes.extend(match (old, new) {
+                (Some((key, _)), None) => Some(PeerChange::Removed(*key)),
+                (None, Some((key, _))) => Some(PeerChange::Added(*key)),
+                (Some((key, old)), Some((_, new))) if changed(old, new) => {
+                    Some(PeerChange::Updated(*key))
+                }
+                (Some(_), Some(_)) | (None, None) => None,
             });
-        let mut changes: Vec<PeerChange> = gone.chain(here).collect();
-        changes.sort_by_key(|change| change.key().copied());
+        }
         let lifted = old
             .bans
             .keys()

@@ -181,7 +181,19 @@ impl TheFile {
             return Ok(Outcome::Same);
         }
         let started = Instant::now();
-        let document = Document::parse(&bytes, &self.document, self.shared.now());
+        // What was checked before the file was edited is not checked again.
+        let base = (!self.was_read && !Document::is_ours(&bytes))
+            .then(|| self.base(target))
+            .flatten();
+        let now = self.shared.now();
+        let (document, base) = match base {
+            None => (Document::parse(&bytes, &self.document, now), None),
+            Some((base, text)) => {
+                let text = std::str::from_utf8(&text).unwrap_or_default();
+                let document = Document::parse_edited(&bytes, (&base, text), now);
+                (document, Some(base))
+            }
+        };
         let is_emptied = document.is_blank() && !self.document.is_blank();
         if (is_emptied || !document.damage.is_empty()) && !at_once && self.wait_for_more() {
             return Ok(Outcome::Unfinished);
@@ -196,8 +208,8 @@ impl TheFile {
             self.write_soon(print);
             return Ok(Outcome::Same);
         }
-        if !self.was_read && document.checksum != Checksum::Matches {
-            self.recall(target, &document);
+        if let Some(base) = base {
+            self.recall(base, &document);
         }
         self.is_risky |= document.checksum != Checksum::Matches || !document.damage.is_empty();
         self.judge(target, &document, bytes);
@@ -227,7 +239,7 @@ impl TheFile {
     }
 
     /// What the file was when it was last saved, if that is known and copies are kept.
-    fn base(&self, target: &Path) -> Option<Document> {
+    fn base(&self, target: &Path) -> Option<(Document, Vec<u8>)> {
         let options = &self.shared.options;
         let limit = options.max_file_bytes;
         let read = || base::read(&*options.disk, target, limit, self.shared.now());
@@ -236,7 +248,7 @@ impl TheFile {
 
     /// Serves the base in place of a file that vanished while no store was open. False when there is none.
     fn restore(&mut self, target: &Path) -> bool {
-        let Some(base) = self.base(target) else {
+        let Some((base, _)) = self.base(target) else {
             return false;
         };
         let peers = base.peers().count();
@@ -253,10 +265,7 @@ impl TheFile {
     /// Before the first look at a file that was edited or damaged while no store was open: what it was. When the base is
     /// exactly that, differences are edits, and what is missing was deleted. An older one only helps out where entries
     /// cannot be read.
-    fn recall(&mut self, target: &Path, file: &Document) {
-        let Some(base) = self.base(target) else {
-            return;
-        };
+    fn recall(&mut self, base: Document, file: &Document) {
         let is_same = base.generation == file.generation;
         let unreadable: HashSet<_> = file.bad().filter_map(|(_, bad)| bad.key).collect();
         let is_known = |record: &&Arc<PeerRecord>| is_same || unreadable.contains(&record.key);
@@ -275,7 +284,8 @@ impl TheFile {
             state.ticket = u64::from(is_same);
             drop(state);
             if is_same {
-                self.document = base;
+                let places = Vec::new();
+                self.document = Document { places, ..base };
             }
         }
     }
@@ -458,6 +468,7 @@ impl TheFile {
 
     /// Merges a file into memory.
     fn adopt(&mut self, mut document: Document) -> Vec<PeerChange> {
+        document.places = Vec::new();
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state();
         let is_first = !std::mem::replace(&mut self.was_read, true) && state.ticket == 0;

@@ -3,7 +3,8 @@
 //! Fields that people write follow the file where it changed; what the node knows follows memory. An edit is never
 //! undone, and a deletion by hand is a decision of the operator.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use btcfed_core::peer::{
 use btcfed_core::record::SignedRecord;
 
 use crate::text::document::Document;
+use crate::text::run::{Before, Walk};
 
 /// What came of a merge.
 #[derive(Debug)]
@@ -40,9 +42,9 @@ pub(crate) struct Adopted {
     /// `peer`, `addresses`, `name`, ...
     pub(crate) field: &'static str,
     /// What was known before.
-    pub(crate) old: String,
+    pub(crate) old: Cow<'static, str>,
     /// What the file says.
-    pub(crate) new: String,
+    pub(crate) new: Cow<'static, str>,
 }
 
 /// Whom or what a difference is about. Spelled only where it is logged: the text of an id takes longer than the merge.
@@ -61,8 +63,7 @@ impl fmt::Display for Who {
 
 /// Merges what `file` changed against `base` into `memory`.
 pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merged {
-    let before: HashMap<PeerKey, &Arc<PeerRecord>> =
-        base.peers().map(|record| (record.key, record)).collect();
+    let before = Before::new(base);
     let mut merge = Merge {
         adopted: Vec::new(),
         withheld: BTreeSet::new(),
@@ -76,27 +77,25 @@ pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merge
         memory.forgotten(),
         keeps_missing,
     );
-    let mut peers: HashMap<PeerKey, Arc<PeerRecord>> = HashMap::new();
+    // Each of them once: of two entries with one key the document refuses the second.
+    let mut peers: Vec<Arc<PeerRecord>> = Vec::with_capacity(file.peers().count());
+    let (mut walk, mut met) = (Walk::new(memory), 0);
     for written in file.peers() {
-        let merged = merge.present(
-            before.get(&written.key).copied(),
-            written,
-            memory.get(&written.key),
-            &mut marks,
-        );
-        peers.extend(merged.map(|record| (record.key, record)));
+        let known = walk.find(&written.key);
+        met += usize::from(known.is_some());
+        peers.extend(merge.present(before.find(&written.key), written, known, &mut marks));
     }
-    merge.absent(
-        (base, &before),
-        file,
-        memory,
-        &doubt,
-        (&mut peers, &mut marks),
-    );
+    if met < memory.len() {
+        let lists = (&mut peers, &mut marks);
+        merge.absent((base, &before), file, memory, &doubt, lists);
+    }
     let bans = three_way(base.bans(), file.bans(), memory_bans(memory), keeps_missing);
     merge.bans(memory, &bans, &mut peers);
-    marks.retain(|key, _| !peers.contains_key(key));
-    let set = PeerSet::from_shared(peers.into_values(), bans.into_values(), marks);
+    if !marks.is_empty() {
+        let here: HashSet<PeerKey> = peers.iter().map(|record| record.key).collect();
+        marks.retain(|key, _| !here.contains(key));
+    }
+    let set = PeerSet::from_shared(peers, bans.into_values(), marks);
     Merged {
         set,
         adopted: merge.adopted,
@@ -205,9 +204,11 @@ impl Merge {
         known: Option<&Arc<PeerRecord>>,
         marks: &mut BTreeMap<PeerKey, Forgotten>,
     ) -> Option<Arc<PeerRecord>> {
-        let is_edited = before.is_none_or(|before| !same_words(before, written));
+        let is_edited = || before.is_none_or(|before| !same_words(before, written));
         match (before, known) {
-            (Some(before), Some(known)) if before == written => Some(Arc::clone(known)),
+            (Some(before), Some(known)) if Arc::ptr_eq(before, written) || before == written => {
+                Some(Arc::clone(known))
+            }
             (Some(before), Some(known)) => {
                 let merged = blend(before, written, known);
                 self.compare(known, &merged);
@@ -219,7 +220,7 @@ impl Merge {
                 Some(Arc::new(merged))
             }
             // Removed in memory, untouched in the file: it stays removed.
-            (Some(_), None) if !is_edited => None,
+            (Some(_), None) if !is_edited() => None,
             (_, None) => {
                 let seq = written.record.as_ref().map_or(0, SignedRecord::seq);
                 let mark = marks.get(&written.key);
@@ -237,12 +238,12 @@ impl Merge {
     /// Peers that the file does not have: new ones, unreadable ones, and those that were deleted by hand.
     fn absent(
         &mut self,
-        (base, before): (&Document, &HashMap<PeerKey, &Arc<PeerRecord>>),
+        (base, before): (&Document, &Before<'_>),
         file: &Document,
         memory: &PeerSet,
         doubt: &Doubt,
         (peers, marks): (
-            &mut HashMap<PeerKey, Arc<PeerRecord>>,
+            &mut Vec<Arc<PeerRecord>>,
             &mut BTreeMap<PeerKey, Forgotten>,
         ),
     ) {
@@ -251,19 +252,19 @@ impl Merge {
             file.bad().filter_map(|(_, refusal)| refusal.key).collect();
         let is_torn = !file.damage.is_empty();
         for known in memory.iter().filter(|known| !here.contains(&known.key)) {
-            let was_written = before.contains_key(&known.key);
+            let was_written = before.find(&known.key).is_some();
             let was_withheld = base.withheld.contains(&known.key);
             if !(was_written || was_withheld) || unreadable.contains(&known.key) {
-                peers.insert(known.key, Arc::clone(known));
+                peers.push(Arc::clone(known));
             } else if was_withheld && doubt.remains() {
                 self.withheld.insert(known.key);
-                peers.insert(known.key, Arc::clone(known));
+                peers.push(Arc::clone(known));
             } else if is_torn {
-                peers.insert(known.key, Arc::clone(known));
+                peers.push(Arc::clone(known));
             } else if let Some(line) = doubt.new_at.filter(|_| was_written) {
                 self.withheld.insert(known.key);
                 self.waits.push((known.key, line));
-                peers.insert(known.key, Arc::clone(known));
+                peers.push(Arc::clone(known));
             } else {
                 let seq = known.record.as_ref().map_or(0, SignedRecord::seq);
                 let mark = Forgotten {
@@ -272,7 +273,7 @@ impl Merge {
                 };
                 let entry = marks.entry(known.key).or_insert(mark);
                 entry.seq = entry.seq.max(seq);
-                self.note(&known.key, "peer", &words(known), "removed");
+                self.note(&known.key, "peer", words(known), "removed");
             }
         }
     }
@@ -282,21 +283,25 @@ impl Merge {
         &mut self,
         memory: &PeerSet,
         bans: &BTreeMap<BanTarget, Ban>,
-        peers: &mut HashMap<PeerKey, Arc<PeerRecord>>,
+        peers: &mut [Arc<PeerRecord>],
     ) {
+        let mut lifted = HashSet::new();
         for ban in memory.bans().filter(|ban| !bans.contains_key(&ban.target)) {
             self.adopted.push(Adopted {
                 who: Who(ban.target),
                 field: "ban",
-                old: ban.reason.to_string(),
-                new: "lifted".to_owned(),
+                old: ban.reason.to_string().into(),
+                new: "lifted".into(),
             });
-            let BanTarget::Peer(key) = &ban.target else {
-                continue;
-            };
-            if let Some(record) = peers.get_mut(key).filter(|record| record.is_banned()) {
-                Arc::make_mut(record).status = PeerStatus::Unknown;
-            }
+            lifted.insert(ban.target);
+        }
+        let is_freed = |record: &&mut Arc<PeerRecord>| {
+            !lifted.is_empty()
+                && record.is_banned()
+                && lifted.contains(&BanTarget::Peer(record.key))
+        };
+        for record in peers.iter_mut().filter(is_freed) {
+            Arc::make_mut(record).status = PeerStatus::Unknown;
         }
         let known: BTreeMap<&BanTarget, &Ban> = memory_bans(memory).collect();
         for (about, ban) in bans
@@ -310,8 +315,8 @@ impl Merge {
             self.adopted.push(Adopted {
                 who: Who(*about),
                 field: "ban",
-                old,
-                new: ban.reason.to_string(),
+                old: old.into(),
+                new: ban.reason.to_string().into(),
             });
         }
     }
@@ -342,17 +347,23 @@ impl Merge {
             ),
         ];
         for (field, old, new) in fields.into_iter().filter(|(_, old, new)| old != new) {
-            self.note(&key, field, &old, &new);
+            self.note(&key, field, old, new);
         }
     }
 
-    fn note(&mut self, key: &PeerKey, field: &'static str, old: &str, new: &str) {
+    fn note(
+        &mut self,
+        key: &PeerKey,
+        field: &'static str,
+        old: impl Into<Cow<'static, str>>,
+        new: impl Into<Cow<'static, str>>,
+    ) {
         let who = Who(BanTarget::Peer(*key));
         self.adopted.push(Adopted {
             who,
             field,
-            old: old.to_owned(),
-            new: new.to_owned(),
+            old: old.into(),
+            new: new.into(),
         });
     }
 }

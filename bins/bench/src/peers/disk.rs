@@ -20,6 +20,11 @@ impl MemoryDisk {
         Self(Mutex::new(files.into()))
     }
 
+    /// Adds a file.
+    pub(crate) fn put(&self, path: &Path, bytes: &[u8]) {
+        self.files().insert(path.to_path_buf(), bytes.into());
+    }
+
     /// What a file holds; nothing when it is missing.
     pub(crate) fn content(&self, path: &Path) -> Vec<u8> {
         self.get(path)

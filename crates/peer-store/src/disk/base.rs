@@ -64,8 +64,13 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(format!("{}{suffix}", name(path)))
 }
 
-/// Reads the base. `None` when there is none, or it is not exactly what a store once wrote.
-pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> Option<Document> {
+/// Reads the base, and its bytes. `None` when there is none, or it is not exactly what a store once wrote.
+pub(crate) fn read(
+    disk: &dyn Disk,
+    path: &Path,
+    limit: u64,
+    now: Timestamp,
+) -> Option<(Document, Vec<u8>)> {
     let base = base_path(path);
     let bytes = match disk.read(&base, limit) {
         Ok(bytes) => bytes,
@@ -83,7 +88,7 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> 
     if !is_ours {
         tracing::warn!(path = %base.display(), "the copy of the peers file is damaged and not used");
     }
-    is_ours.then_some(document)
+    is_ours.then_some((document, bytes))
 }
 
 /// Makes `bytes` the base, and the base before an older copy. To be called while holding the lock.

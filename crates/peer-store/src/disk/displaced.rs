@@ -23,17 +23,22 @@ pub(crate) struct Print(usize, u32, u64);
 impl Print {
     /// Length, CRC-32, and a sum over words that no CRC is a part of.
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        let (words, rest) = bytes.as_chunks::<8>();
         let mix = |sum: u64, word: u64| {
             (sum ^ word)
                 .wrapping_mul(0x9e37_79b9_7f4a_7c15)
                 .rotate_left(29)
         };
-        let sum = words
-            .iter()
-            .map(|word| u64::from_le_bytes(*word))
-            .chain(rest.iter().map(|byte| u64::from(*byte)))
-            .fold(0, mix);
+        // Four sums side by side, because each step waits for the one before.
+        let (blocks, rest) = bytes.as_chunks::<32>();
+        let mut sums = [0_u64, 1, 2, 3];
+        for block in blocks {
+            let (words, _) = block.as_chunks::<8>();
+            for (sum, word) in sums.iter_mut().zip(words) {
+                *sum = mix(*sum, u64::from_le_bytes(*word));
+            }
+        }
+        let rest = rest.iter().map(|byte| u64::from(*byte));
+        let sum = sums.into_iter().chain(rest).fold(0, mix);
         Self(bytes.len(), crc32fast::hash(bytes), sum)
     }
 

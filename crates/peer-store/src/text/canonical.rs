@@ -11,7 +11,7 @@ use btcfed_core::peer::{PeerRecord, PeerSource, PeerStatus};
 use crate::text::entry::{self, Trust};
 use crate::text::guard::{MAX_ENTRY_BYTES, MAX_LINE_BYTES};
 use crate::text::scalar;
-use crate::text::spell::MAX_INDENT;
+use crate::text::spell::{self, MAX_INDENT};
 
 /// An entry at the start of a text.
 #[derive(Debug)]
@@ -73,6 +73,11 @@ pub(crate) fn read(text: &str) -> Option<Entry> {
     };
     let is_whole = bytes <= MAX_ENTRY_BYTES && begins_something(lines.rest, indent);
     is_whole.then_some(Entry { record, extent })
+}
+
+/// True when an entry that is known to be canonical ends where `rest` begins.
+pub(crate) fn ends_before(rest: &str, entry: &str) -> bool {
+    begins_something(rest, spell::indent_of(entry))
 }
 
 /// True when what follows an entry certainly does not belong to it.

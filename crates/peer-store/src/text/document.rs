@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use btcfed_core::PeerSet;
@@ -127,6 +128,9 @@ pub(crate) struct Document {
     pub(crate) withheld: BTreeSet<PeerKey>,
     /// The unreadable entries among which those of the withheld peers may be.
     pub(crate) doubts: BTreeSet<Arc<str>>,
+    /// Where the entry of each peer is in the text just read, if all of them were canonical; else nothing. Kept only for
+    /// as long as that text is.
+    pub(crate) places: Vec<Range<usize>>,
 }
 
 impl Default for Document {
@@ -142,6 +146,7 @@ impl Default for Document {
             unrolled: false,
             withheld: BTreeSet::new(),
             doubts: BTreeSet::new(),
+            places: Vec::new(),
         }
     }
 }
@@ -170,6 +175,16 @@ impl Known {
 impl Document {
     /// Reads a file. Never fails: what cannot be read is either a bad entry, which stays, or damage, which is reported.
     pub(crate) fn parse(bytes: &[u8], before: &Self, now: Timestamp) -> Self {
+        Self::parse_beside(bytes, Before::new(before), before, now)
+    }
+
+    /// [`parse`](Self::parse) of a file that was once as `text`, which is what `before` was read from.
+    pub(crate) fn parse_edited(bytes: &[u8], (before, text): (&Self, &str), now: Timestamp) -> Self {
+        let known = Before::with_text(before, text);
+        Self::parse_beside(bytes, known, before, now)
+    }
+
+    fn parse_beside(bytes: &[u8], known: Before<'_>, before: &Self, now: Timestamp) -> Self {
         let (text, torn) = decode(bytes);
         let bom = text.starts_with('\u{feff}');
         let text = text.trim_start_matches('\u{feff}');
@@ -189,7 +204,7 @@ impl Document {
         }
         let mut reader = Reader {
             known: Known::default(),
-            before: Before::new(before),
+            before: known,
             trust: if document.checksum == Checksum::Matches {
                 Trust::Ours
             } else {
@@ -221,16 +236,29 @@ impl Document {
         document
     }
 
+    /// True when a file is exactly as a store wrote it.
+    pub(crate) fn is_ours(bytes: &[u8]) -> bool {
+        std::str::from_utf8(bytes).is_ok_and(|text| check(text) == Checksum::Matches)
+    }
+
     /// Reads a text around its canonical entries, which are not even split into lines. False when something in it is in
     /// doubt, so that all of it must be looked at.
     fn parse_around(&mut self, source: &str, reader: &Reader<'_>) -> bool {
         let mut taken = Vec::new();
+        let mut places = Vec::new();
         let split = split::split_around(source, &mut |text| {
             let (record, extent) = reader.canonical(text)?;
+            let start = source.len() - text.len();
+            places.push(start..start + extent.bytes);
             taken.push(record);
             Some(extent)
         });
-        split.is_some_and(|split| self.take(source, &split, reader, taken).is_empty())
+        let is_read =
+            split.is_some_and(|split| self.take(source, &split, reader, taken).is_empty());
+        if is_read && !self.bom && places.len() == self.peers().count() {
+            self.places = places;
+        }
+        is_read
     }
 
     fn finish(&mut self, source: &str) {
@@ -592,6 +620,16 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The canonical entry that a text begins with, if it may be believed.
     fn canonical(&self, text: &str) -> Option<(Arc<PeerRecord>, Extent)> {
+        if let Some((record, entry)) = self.before.same(text)
+            && canonical::ends_before(text.get(entry.len()..)?, entry)
+        {
+            let extent = Extent {
+                bytes: entry.len(),
+                lines: entry.bytes().filter(|byte| *byte == b'\n').count(),
+                indent: spell::indent_of(entry),
+            };
+            return Some((Arc::clone(record), extent));
+        }
         let entry = canonical::read(text)?;
         let record = self.before.believe(entry.record, self.trust)?;
         Some((record, entry.extent))
@@ -641,9 +679,8 @@ impl Reader<'_> {
 /// The text of a file. Bytes that are no text become one replacement character per run, and are reported.
 fn decode(bytes: &[u8]) -> (Cow<'_, str>, Vec<Damage>) {
     let is_text = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t' | '\u{85}');
-    let is_usual = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
     if let Ok(text) = std::str::from_utf8(bytes)
-        && (bytes.iter().all(is_usual) || text.chars().all(is_text))
+        && (bytes.chunks(1024).all(is_usual) || text.chars().all(is_text))
     {
         return (Cow::Borrowed(text), Vec::new());
     }
@@ -664,6 +701,12 @@ fn decode(bytes: &[u8]) -> (Cow<'_, str>, Vec<Damage>) {
         }
     }
     (Cow::Owned(out), damage)
+}
+
+/// True when all bytes are printable ASCII, blanks or line ends. Every byte is looked at, which is faster than stopping.
+fn is_usual(bytes: &[u8]) -> bool {
+    let is_odd = |byte: u8| !matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
+    !bytes.iter().fold(false, |odd, byte| odd | is_odd(*byte))
 }
 
 /// Compares the checksum line, if there is one, with the bytes after it.

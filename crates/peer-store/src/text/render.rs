@@ -13,6 +13,7 @@ use crate::text::amend::{amend, remark};
 use crate::text::document::{Document, FORMAT_VERSION, Item, Piece, Says, checksum_of, list_value};
 use crate::text::entry::Peer;
 use crate::text::rows;
+use crate::text::run::Walk;
 use crate::text::scalar;
 use crate::text::spell::{self, Style};
 use crate::text::split::{Head, List, is_end_marker};
@@ -39,9 +40,10 @@ pub(crate) fn says(document: &Document, set: &PeerSet) -> bool {
     covered.extend(&document.withheld);
     let index = Index::of(set);
     let mut peers = 0;
+    let mut walk = Walk::new(set);
     let same = document.peers().all(|record| {
         peers += 1;
-        set.get(&record.key)
+        walk.find(&record.key)
             .is_some_and(|known| Arc::ptr_eq(known, record) || known == record)
     });
     let more = || set.len() - peers.min(set.len());
@@ -91,6 +93,7 @@ pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Rendered {
         pieces: Vec::with_capacity(old.pieces.len() + 8),
         withheld: old.withheld.clone(),
         doubts: old.doubts.clone(),
+        places: Vec::new(),
         ..*old
     };
     let mut writer = Writer {
@@ -109,6 +112,8 @@ pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Rendered {
 impl Document {
     /// Fills in the checksum of the bytes after its line, and numbers the entries. Returns all bytes.
     fn seal(&mut self) -> Vec<u8> {
+        // The lines of entries are told to people where an entry is bad; else nobody needs to count them.
+        let counts = self.bad().next().is_some();
         let mut line = 1;
         let mut out = self.room();
         let mut place = None;
@@ -120,8 +125,10 @@ impl Document {
             }
             let start = out.len();
             piece.write(&mut out);
-            let text = out.as_bytes().get(start..).unwrap_or_default();
-            line += text.iter().filter(|byte| **byte == b'\n').count();
+            if counts {
+                let text = out.as_bytes().get(start..).unwrap_or_default();
+                line += text.iter().filter(|byte| **byte == b'\n').count();
+            }
             if place.is_none() && matches!(piece, Piece::Head(Head::Checksum, _)) {
                 place = Some((index, start..out.len()));
             }
@@ -300,11 +307,12 @@ impl Writer<'_> {
                 }
             }
             Piece::Run(run) => {
-                let set = self.set;
-                let wanted = run.records.iter().map(|record| set.get(&record.key));
-                wanted
-                    .flatten()
-                    .for_each(|record| self.canonical(record, run.style));
+                let mut walk = Walk::new(self.set);
+                for record in &run.records {
+                    if let Some(record) = walk.find(&record.key) {
+                        self.canonical(record, run.style);
+                    }
+                }
             }
         }
     }

@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
+use btcfed_core::PeerSet;
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::PeerRecord;
 
@@ -69,18 +71,42 @@ impl Piece {
 /// What was known of the peers before a file was read: a record that did not change is the same, and was checked.
 pub(crate) struct Before<'a> {
     records: Vec<&'a Arc<PeerRecord>>,
+    /// The bytes of the file before, if they are at hand, and where in it the text of each record is.
+    text: &'a str,
+    places: &'a [Range<usize>],
     /// Where the next one probably is: files keep their order.
     next: Cell<usize>,
-    places: OnceCell<HashMap<&'a PeerKey, usize>>,
+    index: OnceCell<HashMap<&'a PeerKey, usize>>,
 }
 
 impl<'a> Before<'a> {
     pub(crate) fn new(document: &'a Document) -> Self {
+        Self::with_text(document, "")
+    }
+
+    /// With the text that the document was read from.
+    pub(crate) fn with_text(document: &'a Document, text: &'a str) -> Self {
+        let records: Vec<_> = document.peers().collect();
+        let has_places = document.places.len() == records.len() && !text.is_empty();
         Self {
-            records: document.peers().collect(),
+            places: if has_places { &document.places } else { &[] },
+            records,
+            text,
             next: Cell::new(0),
-            places: OnceCell::new(),
+            index: OnceCell::new(),
         }
+    }
+
+    /// The next record, or the one after it, if `text` begins with the very same entry; and that entry.
+    pub(crate) fn same(&self, text: &str) -> Option<(&'a Arc<PeerRecord>, &'a str)> {
+        let next = self.next.get();
+        // One that was edited is passed over.
+        [next, next + 1].into_iter().find_map(|place| {
+            let entry = self.text.get(self.places.get(place)?.clone())?;
+            let record = self.records.get(place).filter(|_| text.starts_with(entry))?;
+            self.next.set(place + 1);
+            Some((*record, entry))
+        })
     }
 
     /// The record as it is to be taken over, if it is one that was known, or all of the file is trusted.
@@ -98,12 +124,13 @@ impl<'a> Before<'a> {
         (trust == Trust::Ours).then(|| Arc::new(record))
     }
 
-    fn find(&self, key: &PeerKey) -> Option<&'a Arc<PeerRecord>> {
+    /// What was known of a peer.
+    pub(crate) fn find(&self, key: &PeerKey) -> Option<&'a Arc<PeerRecord>> {
         let is_it = |record: &&&Arc<PeerRecord>| record.key == *key;
         let place = match self.records.get(self.next.get()).filter(is_it) {
             Some(_) => self.next.get(),
             None if self.records.is_empty() => return None,
-            None => *self.places.get_or_init(|| self.index()).get(key)?,
+            None => *self.index.get_or_init(|| self.index()).get(key)?,
         };
         self.next.set(place + 1);
         self.records.get(place).copied()
@@ -112,5 +139,46 @@ impl<'a> Before<'a> {
     fn index(&self) -> HashMap<&'a PeerKey, usize> {
         let keys = self.records.iter().map(|record| &record.key);
         keys.enumerate().map(|(place, key)| (key, place)).collect()
+    }
+}
+
+/// Finds peers that are mostly asked for in the order of their keys, which is how the store writes them.
+pub(crate) struct Walk<'a> {
+    set: &'a PeerSet,
+    rest: Box<dyn Iterator<Item = &'a Arc<PeerRecord>> + 'a>,
+    /// How often in a row the next one was not it.
+    misses: u32,
+    /// How many are to be looked up before the order is followed again.
+    pause: u32,
+}
+
+impl<'a> Walk<'a> {
+    /// Pauses double with each miss up to two to this power: a file in another order costs little more than its lookups.
+    const MAX_MISSES: u32 = 6;
+
+    pub(crate) fn new(set: &'a PeerSet) -> Self {
+        Self {
+            set,
+            rest: Box::new(set.iter()),
+            misses: 0,
+            pause: 0,
+        }
+    }
+
+    pub(crate) fn find(&mut self, key: &PeerKey) -> Option<&'a Arc<PeerRecord>> {
+        if self.pause == 0 {
+            if let Some(next) = self.rest.next().filter(|next| next.key == *key) {
+                self.misses = 0;
+                return Some(next);
+            }
+            self.misses = (self.misses + 1).min(Self::MAX_MISSES);
+            self.pause = (1 << self.misses) - 1;
+        }
+        let found = self.set.get(key)?;
+        self.pause -= 1;
+        if self.pause == 0 {
+            self.rest = Box::new(self.set.iter_after(Some(&found.key)));
+        }
+        Some(found)
     }
 }

@@ -68,6 +68,9 @@ fn push_quick_time(out: &mut String, at: Timestamp) {
 
 /// Adds the digits of a number.
 pub(crate) fn push_count(out: &mut String, mut count: u64) {
+    if let Ok(digit @ 0..10) = u8::try_from(count) {
+        return out.push(char::from(b'0' + digit));
+    }
     let mut digits = [b'0'; 20];
     let mut start = digits.len();
     loop {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use btcfed_core::addr::{Host, PeerAddr};
+use btcfed_core::key::PeerKey;
 use btcfed_core::peer::{AddressSource, PeerAddress, PeerRecord, PeerStatus};
 use btcfed_core::record::SignedRecord;
 use btcfed_core::time::Timestamp;
@@ -117,11 +118,15 @@ pub(crate) fn push_entry(
 ) {
     let eol = style.eol;
     let start = |out: &mut String, indent: usize, name: &str| {
-        out.extend(std::iter::repeat_n(' ', indent + style.indent));
+        const BLANKS: &str = "                                ";
+        match BLANKS.get(..indent + style.indent) {
+            Some(blanks) => out.push_str(blanks),
+            None => out.extend(std::iter::repeat_n(' ', indent + style.indent)),
+        }
         out.push_str(name);
     };
     start(out, 0, "- public_key: ");
-    STANDARD.encode_string(record.key.to_protobuf(), out);
+    push_key(out, &record.key);
     out.push_str(eol);
     if record.source != btcfed_core::PeerSource::Operator {
         start(out, 2, "source: ");
@@ -176,13 +181,22 @@ pub(crate) fn push_entry(
     }
 }
 
+fn push_key(out: &mut String, key: &PeerKey) {
+    let mut text = [0; 48];
+    // Neither can fail: 36 bytes take 48 characters, all of them ASCII.
+    let len = STANDARD.encode_slice(key.to_protobuf(), &mut text).unwrap_or(0);
+    out.push_str(std::str::from_utf8(&text[..len]).unwrap_or_default());
+}
+
 /// Adds an address in its one spelling, which is always plain.
 fn push_addr(out: &mut String, addr: &PeerAddr) {
     match addr.host() {
         Host::Ip4(ip) => {
             out.push_str("/ip4/");
-            for (at, byte) in ip.octets().into_iter().enumerate() {
-                out.push_str(if at == 0 { "" } else { "." });
+            let [a, b, c, d] = ip.octets();
+            scalar::push_count(out, a.into());
+            for byte in [b, c, d] {
+                out.push('.');
                 scalar::push_count(out, byte.into());
             }
         }
