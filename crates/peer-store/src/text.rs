@@ -2,6 +2,7 @@
 
 pub(crate) mod amend;
 pub(crate) mod canonical;
+pub(crate) mod decode;
 pub(crate) mod document;
 pub(crate) mod entry;
 pub(crate) mod guard;

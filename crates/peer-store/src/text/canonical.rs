@@ -61,7 +61,10 @@ pub(crate) fn read(text: &str) -> Option<Entry> {
     if let Some(text) = lines.field("note: ") {
         record.note = Some(word(text)?.to_owned());
     }
-    record.pinned = lines.field("pinned: true").is_some_and(str::is_empty);
+    if let Some(value) = lines.field("pinned: ") {
+        record.pinned = value == "true";
+        record.pinned.then_some(())?;
+    }
     if let Some(text) = lines.field("state: ") {
         state(text, &mut record)?;
     }
@@ -264,3 +267,6 @@ fn contacts<'a>(mut rest: &'a str, record: &mut PeerRecord) -> Option<&'a str> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

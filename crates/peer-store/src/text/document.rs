@@ -17,12 +17,13 @@ use btcfed_core::time::Timestamp;
 
 use crate::text::amend::remark;
 use crate::text::canonical::{self, Extent};
+use crate::text::decode::{block_style, decode};
 use crate::text::entry::{self, Peer, Trust};
 use crate::text::guard::{self, Refusal};
 use crate::text::rows;
 use crate::text::run::{Before, Run};
 use crate::text::spell::{self, Style};
-use crate::text::split::{self, Head, List, Part, Split, flow_elements, is_marker};
+use crate::text::split::{self, Head, List, Part, Split, is_marker};
 
 /// The version of the format that this program writes.
 pub const FORMAT_VERSION: u64 = 1;
@@ -234,6 +235,13 @@ impl Document {
         document.damage.extend(torn);
         document.finish(&source);
         document
+    }
+
+    /// [`parse`](Self::parse) without any short cut.
+    #[cfg(test)]
+    pub(crate) fn parse_slowly(bytes: &[u8], now: Timestamp) -> Self {
+        let known = Before::thorough();
+        Self::parse_beside(bytes, known, &Self::default(), now)
     }
 
     /// True when a file is exactly as a store wrote it.
@@ -630,7 +638,7 @@ impl Reader<'_> {
             };
             return Some((Arc::clone(record), extent));
         }
-        let entry = canonical::read(text)?;
+        let entry = self.before.is_quick.then(|| canonical::read(text))??;
         let record = self.before.believe(entry.record, self.trust)?;
         Some((record, entry.extent))
     }
@@ -676,39 +684,6 @@ impl Reader<'_> {
     }
 }
 
-/// The text of a file. Bytes that are no text become one replacement character per run, and are reported.
-fn decode(bytes: &[u8]) -> (Cow<'_, str>, Vec<Damage>) {
-    let is_text = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t' | '\u{85}');
-    if let Ok(text) = std::str::from_utf8(bytes)
-        && (bytes.chunks(1024).all(is_usual) || text.chars().all(is_text))
-    {
-        return (Cow::Borrowed(text), Vec::new());
-    }
-    let (mut out, mut damage) = (String::with_capacity(bytes.len()), Vec::<Damage>::new());
-    let mut line = 1;
-    for c in String::from_utf8_lossy(bytes).chars() {
-        if is_text(c) && c != char::REPLACEMENT_CHARACTER {
-            line += usize::from(c == '\n');
-            out.push(c);
-        } else if !out.ends_with(char::REPLACEMENT_CHARACTER) {
-            out.push(char::REPLACEMENT_CHARACTER);
-            if damage.last().is_none_or(|last| last.line != line) {
-                damage.push(Damage {
-                    line,
-                    what: "bytes that are no text".into(),
-                });
-            }
-        }
-    }
-    (Cow::Owned(out), damage)
-}
-
-/// True when all bytes are printable ASCII, blanks or line ends. Every byte is looked at, which is faster than stopping.
-fn is_usual(bytes: &[u8]) -> bool {
-    let is_odd = |byte: u8| !matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
-    !bytes.iter().fold(false, |odd, byte| odd | is_odd(*byte))
-}
-
 /// Compares the checksum line, if there is one, with the bytes after it.
 fn check(text: &str) -> Checksum {
     let mut start = 0;
@@ -737,66 +712,6 @@ fn check(text: &str) -> Checksum {
 /// The checksum of the bytes after the checksum line, as it is written.
 pub(crate) fn checksum_of(bytes: &[u8]) -> String {
     format!("crc32:{:08x}", crc32fast::hash(bytes))
-}
-
-/// Flow style outside of entries, such as a whole JSON document, rewritten in block style; entries keep their bytes.
-fn block_style(text: &str) -> Cow<'_, str> {
-    let is_front = |line: &&str| line.trim().is_empty() || line.starts_with('#') || is_marker(line);
-    let front = text.split_inclusive('\n').take_while(is_front);
-    let (front, body) = text.split_at(front.map(str::len).sum());
-    let text = match body.trim_start().strip_prefix('{').and_then(flow_elements) {
-        Some((members, rest)) => {
-            Cow::Owned(front.to_owned() + &members.join("\n") + "\n" + rest.trim_start())
-        }
-        None => Cow::Borrowed(text),
-    };
-    List::ALL
-        .into_iter()
-        .fold(text, |text, list| match unrolled(&text, list) {
-            Some(unrolled) => Cow::Owned(unrolled),
-            None => text,
-        })
-}
-
-/// The text with one list written as `list: [a, b]` unrolled; `None` when there is none such.
-fn unrolled(text: &str, list: List) -> Option<String> {
-    let mut start = 0;
-    let (head, body) = text.split_inclusive('\n').find_map(|line| {
-        let at = start;
-        start += line.len();
-        let rest = line
-            .trim_start_matches(['"', '\''])
-            .strip_prefix(list.as_str())?;
-        let rest = rest
-            .trim_start_matches(['"', '\''])
-            .trim_start_matches(' ')
-            .strip_prefix(':')?;
-        let value = at + line.len() - rest.trim_start_matches(' ').len();
-        text[value..].starts_with('[').then_some((at, value + 1))
-    })?;
-    let (elements, rest) = flow_elements(&text[body..])?;
-    if elements.is_empty() {
-        return None;
-    }
-    let mut out = format!("{}{}:\n", &text[..head], list.as_str());
-    for element in elements {
-        let dash = if element.starts_with('#') {
-            "  "
-        } else {
-            "  - "
-        };
-        let lines: Vec<&str> = element.lines().map(str::trim_end).collect();
-        out.push_str(dash);
-        out.push_str(&lines.join("\n      "));
-        out.push('\n');
-    }
-    let rest = rest.trim_start_matches(' ');
-    out.push_str(if rest.starts_with(['\n', '\r']) {
-        rest.trim_start_matches('\r').get(1..).unwrap_or("")
-    } else {
-        rest
-    });
-    Some(out)
 }
 
 /// What a list line says after its colon; nothing for a list that is empty or written below.

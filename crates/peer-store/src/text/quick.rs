@@ -348,14 +348,14 @@ fn contact(item: Flow<'_>) -> Option<Contact> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::text::spell::{self, Style};
     use btcfed_core::SignedRecord;
     use btcfed_core::testing::{test_addr, test_key, test_record, test_secret};
     use std::time::Duration;
 
-    fn peers() -> Vec<PeerRecord> {
+    pub(crate) fn peers() -> Vec<PeerRecord> {
         let at = |secs| Some(Timestamp::from_secs(secs));
         let mut known = test_record(1);
         known.name = Some("alice".into());
@@ -385,7 +385,7 @@ mod tests {
         ]
     }
 
-    fn texts() -> Vec<String> {
+    pub(crate) fn texts() -> Vec<String> {
         let spelled = |record| {
             let peer = Peer {
                 record,

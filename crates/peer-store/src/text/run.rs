@@ -77,6 +77,8 @@ pub(crate) struct Before<'a> {
     /// Where the next one probably is: files keep their order.
     next: Cell<usize>,
     index: OnceCell<HashMap<&'a PeerKey, usize>>,
+    /// Canonical entries may be read without the library.
+    pub(crate) is_quick: bool,
 }
 
 impl<'a> Before<'a> {
@@ -94,6 +96,20 @@ impl<'a> Before<'a> {
             text,
             next: Cell::new(0),
             index: OnceCell::new(),
+            is_quick: true,
+        }
+    }
+
+    /// Nothing was known, and nothing is read the quick way.
+    #[cfg(test)]
+    pub(crate) fn thorough() -> Self {
+        Self {
+            records: Vec::new(),
+            text: "",
+            places: &[],
+            next: Cell::new(0),
+            index: OnceCell::new(),
+            is_quick: false,
         }
     }
 
