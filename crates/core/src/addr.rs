@@ -496,7 +496,11 @@ mod tests {
                     }
                 }
             }
-            assert_eq!(PeerAddr::from_canonical_text(text), Some(addr(text)), "{text}");
+            assert_eq!(
+                PeerAddr::from_canonical_text(text),
+                Some(addr(text)),
+                "{text}"
+            );
         }
     }
 

@@ -61,7 +61,9 @@ pub struct PeerKey([u8; 32]);
 impl Ord for PeerKey {
     /// The order of the bytes. Nearly always the first eight decide.
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.start().cmp(&other.start()).then_with(|| self.0.cmp(&other.0))
+        self.start()
+            .cmp(&other.start())
+            .then_with(|| self.0.cmp(&other.0))
     }
 }
 
@@ -138,7 +140,9 @@ impl PeerKey {
 
     /// The first bytes as a number that sorts as they do.
     fn start(&self) -> u64 {
-        self.0.first_chunk().map_or(0, |start| u64::from_be_bytes(*start))
+        self.0
+            .first_chunk()
+            .map_or(0, |start| u64::from_be_bytes(*start))
     }
 
     /// The raw 32 bytes.
@@ -463,7 +467,11 @@ mod tests {
         let mut rng = SeededRng::from_seed(3);
         for _ in 0..1000 {
             // Few different bytes, so that keys agree in many of their first ones.
-            let mut key = || PeerKey(std::array::from_fn(|_| (rng.next_u64() % 8 / 7).to_le_bytes()[0]));
+            let mut key = || {
+                PeerKey(std::array::from_fn(|_| {
+                    (rng.next_u64() % 8 / 7).to_le_bytes()[0]
+                }))
+            };
             let (one, other) = (key(), key());
             assert_eq!(one.cmp(&other), one.0.cmp(&other.0));
             assert_eq!(one.partial_cmp(&other), one.0.partial_cmp(&other.0));

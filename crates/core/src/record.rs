@@ -33,12 +33,15 @@ const ED25519: i32 = 1;
 
 /// A verified record. Cheap to clone. Two are equal when their envelopes are the same bytes.
 #[derive(Clone)]
-pub struct SignedRecord {
+pub struct SignedRecord(Arc<Content>);
+
+/// What a record says, and its bytes.
+struct Content {
     key: PeerKey,
     seq: u64,
     leaving: bool,
-    addresses: Arc<[PeerAddr]>,
-    envelope: Arc<[u8]>,
+    addresses: Box<[PeerAddr]>,
+    envelope: Box<[u8]>,
 }
 
 impl SignedRecord {
@@ -81,55 +84,55 @@ impl SignedRecord {
             return Err(too_large(envelope.len()));
         }
         let (leaving, addresses) = (addresses.is_empty(), addresses.into());
-        Ok(Self {
+        Ok(Self(Arc::new(Content {
             key,
             seq,
             leaving,
             addresses,
             envelope: envelope.into(),
-        })
+        })))
     }
 
     /// Who signed it, and whom it is about.
     #[must_use]
-    pub const fn key(&self) -> PeerKey {
-        self.key
+    pub fn key(&self) -> PeerKey {
+        self.0.key
     }
 
     /// The peer id of [`key`](Self::key).
     #[must_use]
-    pub const fn peer_id(&self) -> PeerId {
-        self.key.peer_id()
+    pub fn peer_id(&self) -> PeerId {
+        self.0.key.peer_id()
     }
 
     /// The owner's version number: of two records of one key the higher one counts.
     #[must_use]
-    pub const fn seq(&self) -> u64 {
-        self.seq
+    pub fn seq(&self) -> u64 {
+        self.0.seq
     }
 
     /// The addresses that can be dialled here, in the owner's order. Those of other transports are left out.
     #[must_use]
     pub fn addresses(&self) -> &[PeerAddr] {
-        &self.addresses
+        &self.0.addresses
     }
 
     /// The signed bytes, exactly as received or made.
     #[must_use]
     pub fn envelope(&self) -> &[u8] {
-        &self.envelope
+        &self.0.envelope
     }
 
     /// True when the owner lists no address at all, of any transport.
     #[must_use]
-    pub const fn is_leaving(&self) -> bool {
-        self.leaving
+    pub fn is_leaving(&self) -> bool {
+        self.0.leaving
     }
 }
 
 impl PartialEq for SignedRecord {
     fn eq(&self, other: &Self) -> bool {
-        self.envelope == other.envelope
+        Arc::ptr_eq(&self.0, &other.0) || self.0.envelope == other.0.envelope
     }
 }
 
@@ -138,9 +141,9 @@ impl Eq for SignedRecord {}
 impl fmt::Debug for SignedRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignedRecord")
-            .field("key", &self.key)
-            .field("seq", &self.seq)
-            .field("addresses", &self.addresses)
+            .field("key", &self.0.key)
+            .field("seq", &self.0.seq)
+            .field("addresses", &self.0.addresses)
             .finish_non_exhaustive()
     }
 }
@@ -191,7 +194,7 @@ impl UnverifiedRecord {
                 count: payload.addresses.len(),
             });
         }
-        let record = SignedRecord {
+        let record = SignedRecord(Arc::new(Content {
             key,
             seq: payload.seq,
             leaving: payload.addresses.is_empty(),
@@ -201,7 +204,7 @@ impl UnverifiedRecord {
                 .filter_map(|info| read_address(&info.multiaddr, key))
                 .collect(),
             envelope: bytes.into(),
-        };
+        }));
         Ok(Self {
             record,
             message: signed_message(&envelope.payload),
@@ -211,20 +214,20 @@ impl UnverifiedRecord {
 
     /// Who is said to have signed it.
     #[must_use]
-    pub const fn key(&self) -> PeerKey {
-        self.record.key
+    pub fn key(&self) -> PeerKey {
+        self.record.0.key
     }
 
     /// The version number it claims.
     #[must_use]
-    pub const fn seq(&self) -> u64 {
-        self.record.seq
+    pub fn seq(&self) -> u64 {
+        self.record.0.seq
     }
 
     /// The bytes it was read from.
     #[must_use]
     pub fn envelope(&self) -> &[u8] {
-        &self.record.envelope
+        &self.record.0.envelope
     }
 
     /// Checks the signature.
@@ -235,7 +238,7 @@ impl UnverifiedRecord {
 
     fn check(&self) -> SignatureCheck<'_> {
         SignatureCheck {
-            key: &self.record.key,
+            key: &self.record.0.key,
             message: &self.message,
             signature: &self.signature,
         }
@@ -246,7 +249,7 @@ impl UnverifiedRecord {
         match verdict {
             Some(true) => Ok(self.record),
             Some(false) | None => Err(RecordError::BadSignature {
-                key: self.record.key,
+                key: self.record.0.key,
             }),
         }
     }

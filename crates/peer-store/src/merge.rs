@@ -242,10 +242,7 @@ impl Merge {
         file: &Document,
         memory: &PeerSet,
         doubt: &Doubt,
-        (peers, marks): (
-            &mut Vec<Arc<PeerRecord>>,
-            &mut BTreeMap<PeerKey, Forgotten>,
-        ),
+        (peers, marks): (&mut Vec<Arc<PeerRecord>>, &mut BTreeMap<PeerKey, Forgotten>),
     ) {
         let here: HashSet<PeerKey> = file.peers().map(|record| record.key).collect();
         let unreadable: HashSet<PeerKey> =

@@ -89,7 +89,10 @@ fn begins_something(rest: &str, indent: usize) -> bool {
         None => true,
         Some(b' ' | b'-') => {
             let blanks = rest.bytes().take_while(|byte| *byte == b' ').count();
-            blanks == indent && rest.get(indent..).is_some_and(|rest| rest.starts_with("- "))
+            blanks == indent
+                && rest
+                    .get(indent..)
+                    .is_some_and(|rest| rest.starts_with("- "))
         }
         Some(byte) => byte.is_ascii_alphabetic(),
     }

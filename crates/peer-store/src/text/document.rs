@@ -180,7 +180,11 @@ impl Document {
     }
 
     /// [`parse`](Self::parse) of a file that was once as `text`, which is what `before` was read from.
-    pub(crate) fn parse_edited(bytes: &[u8], (before, text): (&Self, &str), now: Timestamp) -> Self {
+    pub(crate) fn parse_edited(
+        bytes: &[u8],
+        (before, text): (&Self, &str),
+        now: Timestamp,
+    ) -> Self {
         let known = Before::with_text(before, text);
         Self::parse_beside(bytes, known, before, now)
     }
@@ -301,9 +305,16 @@ impl Document {
             match chunk.part {
                 Part::Run(run) => {
                     has_peers = true;
-                    let style = Style { indent: spell::indent_of(text), ..self.style };
+                    let style = Style {
+                        indent: spell::indent_of(text),
+                        ..self.style
+                    };
                     let records = taken.by_ref().take(run.entries).collect();
-                    self.pieces.push(Piece::Run(Run { style, line, records }));
+                    self.pieces.push(Piece::Run(Run {
+                        style,
+                        line,
+                        records,
+                    }));
                 }
                 Part::Garbage => self.damaged(line, format!("not YAML: {}", cut(text))),
                 Part::Text => {
@@ -354,11 +365,15 @@ impl Document {
 
     /// Adds an entry. Of one in the store's own spelling only the meaning is kept.
     fn item(&mut self, item: Item) {
-        let style = Style { indent: spell::indent_of(&item.text), ..self.style };
+        let style = Style {
+            indent: spell::indent_of(&item.text),
+            ..self.style
+        };
         match &item.says {
-            Says::Peer { record, state_extra }
-                if state_extra.is_empty() && spell::spells(record, style, &item.text) =>
-            {
+            Says::Peer {
+                record,
+                state_extra,
+            } if state_extra.is_empty() && spell::spells(record, style, &item.text) => {
                 self.push_canonical(Arc::clone(record), style, item.line);
             }
             Says::Peer { .. } | Says::Ban(_) | Says::Forgotten(..) | Says::Bad(_) => {
@@ -463,7 +478,9 @@ impl Document {
         if !starts.is_sorted() {
             starts.sort_unstable();
         }
-        starts.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
+        starts
+            .windows(2)
+            .any(|pair| matches!(pair, [a, b] if a == b))
     }
 
     fn read_heads(&mut self) {
@@ -489,11 +506,9 @@ impl Document {
     pub(crate) fn head(&self, wanted: Head) -> Option<&Arc<str>> {
         self.pieces.iter().find_map(|piece| match piece {
             Piece::Head(head, text) if *head == wanted => Some(text),
-            Piece::Text(_)
-            | Piece::Head(..)
-            | Piece::List(..)
-            | Piece::Item(_)
-            | Piece::Run(_) => None,
+            Piece::Text(_) | Piece::Head(..) | Piece::List(..) | Piece::Item(_) | Piece::Run(_) => {
+                None
+            }
         })
     }
 

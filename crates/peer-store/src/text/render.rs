@@ -322,11 +322,9 @@ impl Writer<'_> {
         let style = |piece: &Piece| match piece {
             Piece::Run(run) if list == List::Peers => Some(run.style),
             Piece::Item(item) if item.list == list => Some(self.style_of(item)),
-            Piece::Text(_)
-            | Piece::Head(..)
-            | Piece::List(..)
-            | Piece::Item(_)
-            | Piece::Run(_) => None,
+            Piece::Text(_) | Piece::Head(..) | Piece::List(..) | Piece::Item(_) | Piece::Run(_) => {
+                None
+            }
         };
         self.old.pieces.iter().find_map(style).unwrap_or(self.style)
     }

@@ -119,7 +119,10 @@ impl<'a> Before<'a> {
         // One that was edited is passed over.
         [next, next + 1].into_iter().find_map(|place| {
             let entry = self.text.get(self.places.get(place)?.clone())?;
-            let record = self.records.get(place).filter(|_| text.starts_with(entry))?;
+            let record = self
+                .records
+                .get(place)
+                .filter(|_| text.starts_with(entry))?;
             self.next.set(place + 1);
             Some((*record, entry))
         })

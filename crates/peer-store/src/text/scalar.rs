@@ -268,9 +268,10 @@ pub(crate) fn is_plain(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text.bytes().all(|byte| is_plain_byte(byte))
         && !text.ends_with(':')
-        && !(text.len() <= 5 && NOT_STRINGS
-            .iter()
-            .any(|word| text.eq_ignore_ascii_case(word)))
+        && !(text.len() <= 5
+            && NOT_STRINGS
+                .iter()
+                .any(|word| text.eq_ignore_ascii_case(word)))
 }
 
 fn push_quoted(out: &mut String, text: &str) {

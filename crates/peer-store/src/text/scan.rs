@@ -128,7 +128,10 @@ pub(crate) fn scan_around(
         restarts += 1;
         lexer = Lexer::default();
         scan.lines.truncate(line + 1);
-        at = scan.lines.last().map_or(source.len(), |last| last.range.end);
+        at = scan
+            .lines
+            .last()
+            .map_or(source.len(), |last| last.range.end);
         if at >= source.len() {
             return scan;
         }

@@ -136,7 +136,10 @@ pub(crate) fn push_entry(
     start(out, 2, "addresses:");
     let names = out.len();
     out.push_str(eol);
-    let listed = record.addresses.iter().filter(|known| is_listed(known, record));
+    let listed = record
+        .addresses
+        .iter()
+        .filter(|known| is_listed(known, record));
     for known in listed {
         start(out, 4, "- ");
         push_addr(out, &known.addr);
@@ -184,7 +187,9 @@ pub(crate) fn push_entry(
 fn push_key(out: &mut String, key: &PeerKey) {
     let mut text = [0; 48];
     // Neither can fail: 36 bytes take 48 characters, all of them ASCII.
-    let len = STANDARD.encode_slice(key.to_protobuf(), &mut text).unwrap_or(0);
+    let len = STANDARD
+        .encode_slice(key.to_protobuf(), &mut text)
+        .unwrap_or(0);
     out.push_str(std::str::from_utf8(&text[..len]).unwrap_or_default());
 }
 

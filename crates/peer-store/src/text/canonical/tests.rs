@@ -74,7 +74,15 @@ fn what_is_read_is_spelled_the_same_again_and_read_the_same_elsewhere() {
                 check(&changed.concat());
             }
         }
-        for after in ["bans:\n", "  - x\n", "  # x\n", "\n", "    x: 1\n", "...\n", "- x\n"] {
+        for after in [
+            "bans:\n",
+            "  - x\n",
+            "  # x\n",
+            "\n",
+            "    x: 1\n",
+            "...\n",
+            "- x\n",
+        ] {
             check(&format!("{text}{after}"));
         }
     }
@@ -99,12 +107,18 @@ fn document_of(records: impl IntoIterator<Item = PeerRecord>) -> (Document, Stri
         now: NOW,
     };
     let rendered = render(&Document::default(), &set, stamp);
-    (rendered.document, String::from_utf8(rendered.bytes).unwrap())
+    (
+        rendered.document,
+        String::from_utf8(rendered.bytes).unwrap(),
+    )
 }
 
 /// The text with a checksum that fits.
 fn sealed(text: &str) -> String {
-    let line = text.lines().find(|line| line.starts_with("checksum")).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("checksum"))
+        .unwrap();
     let after = text.find(line).unwrap() + line.len() + 1;
     let sum = checksum_of(&text.as_bytes()[after..]);
     text.replacen(line, &format!("checksum: {sum}"), 1)
@@ -132,7 +146,14 @@ fn a_whole_file_is_read_the_same_with_and_without_short_cuts() {
     }
     let lines: Vec<&str> = whole.split_inclusive('\n').collect();
     for one in 0..lines.len() {
-        for new in ["other:\n", "  # x\n", "\n", "- x\n", "  - public_key: \"x\n", "note: |\n"] {
+        for new in [
+            "other:\n",
+            "  # x\n",
+            "\n",
+            "- x\n",
+            "  - public_key: \"x\n",
+            "note: |\n",
+        ] {
             let mut changed = lines.clone();
             changed.insert(one, new);
             check(&changed.concat());
@@ -142,7 +163,10 @@ fn a_whole_file_is_read_the_same_with_and_without_short_cuts() {
         changed.swap(one, lines.len() / 3);
         check(&changed.concat());
     }
-    check(&format!("{whole}{}", &whole[whole.find("peers:").unwrap()..]));
+    check(&format!(
+        "{whole}{}",
+        &whole[whole.find("peers:").unwrap()..]
+    ));
 }
 
 /// The text of a key that is canonical and no point of the curve.
@@ -160,10 +184,15 @@ fn a_key_is_believed_only_while_the_checksum_fits_or_where_it_was_known() {
     assert_eq!(stale.checksum, Checksum::Differs);
     assert_eq!((stale.peers().count(), stale.bad().count()), (1, 1));
     let untouched = |document: &Document| {
-        let same = |record: &&Arc<PeerRecord>| known.peers().any(|known| Arc::ptr_eq(known, record));
+        let same =
+            |record: &&Arc<PeerRecord>| known.peers().any(|known| Arc::ptr_eq(known, record));
         document.peers().filter(same).count()
     };
-    assert_eq!(untouched(&stale), 1, "the other one is the one that was known");
+    assert_eq!(
+        untouched(&stale),
+        1,
+        "the other one is the one that was known"
+    );
     // Whoever makes the checksum fit could as well have written a valid key of their own.
     let fitting = Document::parse(sealed(&changed).as_bytes(), &known, NOW);
     assert_eq!(fitting.checksum, Checksum::Matches);
@@ -176,7 +205,11 @@ fn a_key_is_believed_only_while_the_checksum_fits_or_where_it_was_known() {
     let renamed = whole.replacen("    state", "    name: new\n    state", 1);
     let beside = Document::parse_edited(renamed.as_bytes(), (&read, &whole), NOW);
     assert_eq!((beside.peers().count(), beside.bad().count()), (2, 0));
-    assert!(beside.peers().eq(Document::parse_slowly(renamed.as_bytes(), NOW).peers()));
+    assert!(
+        beside
+            .peers()
+            .eq(Document::parse_slowly(renamed.as_bytes(), NOW).peers())
+    );
 }
 
 #[test]
