@@ -19,6 +19,7 @@ usage: btcfed-bench crypto [--rounds N]
        btcfed-bench connect [--rounds N]
        btcfed-bench discover [--rounds N] [--nodes N]
        btcfed-bench idle [--connections N]
+       btcfed-bench hostile
 
 Rivals are measured when built with `--features rivals`. The result is a Markdown table on stdout.";
 
@@ -65,6 +66,10 @@ fn run(args: &[String]) -> Result<String, String> {
         // A process of its own for `idle`.
         #[cfg(feature = "rivals")]
         "idle-server" => network::idle_server(options.first().map_or("", String::as_str)),
+        #[cfg(feature = "rivals")]
+        "hostile" => peers::hostile(),
+        #[cfg(feature = "rivals")]
+        peers::child::COMMAND => peers::child::run(options.first().map_or("", String::as_str)),
         _ => Err(USAGE.to_owned()),
     }
 }

@@ -1,5 +1,6 @@
 //! The peers file: reading, writing and changing it, beside JSON and plain YAML of the same data.
 
+pub(crate) mod child;
 mod data;
 mod disk;
 mod durable;
@@ -29,9 +30,16 @@ pub(crate) fn run(rounds: usize, count: usize) -> Result<String, String> {
         bench.loading(rounds)?,
         bench.saving(rounds)?,
         bench.changing(rounds)?,
+        bench.finding(rounds)?,
         durable::run(rounds, &bench.records)?,
     ];
     Ok(tables.join("\n"))
+}
+
+/// What the worst files cost.
+pub(crate) fn hostile() -> Result<String, String> {
+    let place = tempfile::tempdir().map_err(|e| e.to_string())?;
+    child::hostile_table(place.path())
 }
 
 struct Bench {
@@ -100,20 +108,49 @@ impl Bench {
         Ok(time)
     }
 
-    /// What the process grows by, measured once. Understated by what is put into memory that was freed before.
+    /// Plain peers, and the same with what they signed.
     fn memory(&self) -> Result<String, String> {
-        let Some(before) = resident() else {
-            return Ok("Memory: SKIPPED, no /proc/self/status here.\n".to_owned());
+        let disk = Arc::new(MemoryDisk::default());
+        let store = self.open(&disk)?;
+        let signed = data::signed_records(self.records.len())?;
+        let ops = signed.into_iter().map(Box::new).map(PeerOp::Create);
+        apply(&store, &ops.collect())?;
+        close(&store)?;
+        let signed = disk.content(&self.path());
+        let files = [
+            ("plain peers", self.canonical.as_slice()),
+            ("peers with a signed record", &signed),
+        ];
+        // Not the program itself runs the tests, and another one cannot be asked.
+        if cfg!(test) {
+            return Ok("Memory: SKIPPED in tests.\n".to_owned());
+        }
+        child::memory_table(self.place.path(), &files)
+    }
+
+    /// Lookups that walk over all peers.
+    fn finding(&self, rounds: usize) -> Result<String, String> {
+        let set = PeerSet::from_parts(self.records.iter().cloned(), [], []);
+        let last = self.records.last().and_then(|last| last.addresses.first());
+        let addr = last.map(|known| known.addr.clone()).ok_or("no peers")?;
+        let count = |found: usize| match found {
+            0 => Err("nothing found".to_owned()),
+            _ => Ok(()),
         };
-        let store = self.open(&Arc::new(MemoryDisk::with(&self.path(), &self.canonical)))?;
-        let grown = resident().unwrap_or(before).saturating_sub(before);
-        let peers = store.snapshot().len().max(1);
-        let file = self.canonical.len() / peers;
-        Ok(format!(
-            "| memory, {peers} peers | bytes per peer |\n|---|---|\n| the file | {file} |\n\
-             | an open store and the disk in memory, at least | {} |\n",
-            grown / peers
-        ))
+        let valid = |record: &&Arc<PeerRecord>| record.is_valid();
+        let contenders = vec![
+            Contender::new("by key, each once", || {
+                let keys = self.records.iter().map(|record| &record.key);
+                count(keys.filter(|key| set.contains(key)).count())
+            }),
+            Contender::new("by address, once", || {
+                count(set.find_by_addr(&addr).count())
+            }),
+            Contender::new("by status, once", || {
+                count(set.iter().filter(valid).count())
+            }),
+        ];
+        race(&self.title("find"), rounds, contenders)
     }
 
     fn loading(&self, rounds: usize) -> Result<String, String> {
@@ -223,16 +260,6 @@ impl Bench {
     fn title(&self, what: &str) -> String {
         format!("{what}, {} peers", self.records.len())
     }
-}
-
-/// Bytes of memory that the process has, where the system says so.
-fn resident() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: usize = line.split_whitespace().next()?.parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 fn snapshots(store: &FilePeerStore) -> Duration {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use btcfed_core::rng::SeededRng;
 use btcfed_core::time::Timestamp;
-use btcfed_core::{AddressSource, PeerRecord, PeerSource, PeerStatus, SecretKey};
+use btcfed_core::{AddressSource, PeerRecord, PeerSource, PeerStatus, SecretKey, SignedRecord};
 use serde::{Deserialize, Serialize};
 
 /// When the deterministic peers were first seen.
@@ -42,12 +42,30 @@ pub(crate) fn records(count: usize) -> Result<Vec<PeerRecord>, String> {
     (0..count).map(|number| record(number, &mut rng)).collect()
 }
 
-fn record(number: usize, rng: &mut SeededRng) -> Result<PeerRecord, String> {
+/// The same peers, with their addresses signed by themselves.
+pub(crate) fn signed_records(count: usize) -> Result<Vec<PeerRecord>, String> {
+    let mut rng = SeededRng::from_seed(7);
+    let signed = |number| {
+        let secret = secret(&mut rng.clone());
+        let mut record = record(number, &mut rng)?;
+        let addrs = record.addresses.iter().map(|known| known.addr.clone());
+        let signed = SignedRecord::sign(&secret, 1, &addrs.collect::<Vec<_>>());
+        record.record = Some(signed.map_err(|e| e.to_string())?);
+        Ok(record)
+    };
+    (0..count).map(signed).collect()
+}
+
+fn secret(rng: &mut SeededRng) -> SecretKey {
     let mut seed = [0; 32];
     for part in seed.chunks_exact_mut(8) {
         part.copy_from_slice(&rng.next_u64().to_le_bytes());
     }
-    let mut record = PeerRecord::new(SecretKey::from_seed(seed).public(), PeerSource::Operator);
+    SecretKey::from_seed(seed)
+}
+
+fn record(number: usize, rng: &mut SeededRng) -> Result<PeerRecord, String> {
+    let mut record = PeerRecord::new(secret(rng).public(), PeerSource::Operator);
     let ip = std::net::Ipv4Addr::from_bits(u32::try_from(number).unwrap_or(0) | 0x0a00_0000);
     for text in [
         format!("/ip4/{ip}/tcp/9000"),
