@@ -20,6 +20,7 @@ use crate::text::canonical::{self, Extent};
 use crate::text::decode::{block_style, decode};
 use crate::text::entry::{self, Peer, Trust};
 use crate::text::guard::{self, Refusal};
+use crate::text::quick;
 use crate::text::rows;
 use crate::text::run::{Before, Run};
 use crate::text::spell::{self, Style};
@@ -30,6 +31,10 @@ pub const FORMAT_VERSION: u64 = 1;
 
 /// How often the text is split again because an entry seems to have swallowed others.
 const MAX_PASSES: usize = 4;
+
+/// Most unreadable entries, and most damaged places, that are told apart. Beyond, an entry is read only where that needs no
+/// library, and any other is one more damaged place: a file of millions of tiny bad entries takes neither time nor memory.
+pub(crate) const MAX_UNREADABLE: usize = 10_000;
 
 /// What the checksum says about the bytes after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +58,15 @@ pub(crate) enum Says {
     Forgotten(PeerKey, Forgotten),
     /// Nothing that can be read; it stays as it is.
     Bad(Arc<Refusal>),
+}
+
+impl From<Peer> for Says {
+    fn from(peer: Peer) -> Self {
+        Self::Peer {
+            record: Arc::new(peer.record),
+            state_extra: peer.state_extra.into(),
+        }
+    }
 }
 
 /// An entry of a list.
@@ -295,6 +309,7 @@ impl Document {
         let mut taken = taken.into_iter();
         let mut has_peers = false;
         let mut next_line = 1;
+        let mut unreadable = 0;
         for chunk in &split.chunks {
             let text = &source[split.bytes(&chunk.lines)];
             let line = next_line;
@@ -339,7 +354,12 @@ impl Document {
                         self.damaged(line, "entries without their list".into());
                         self.list(list, "", line);
                     }
-                    let (text, says) = reader.says(list, text);
+                    let (text, says) = reader.says(list, text, unreadable < MAX_UNREADABLE);
+                    unreadable += usize::from(matches!(&says, Says::Bad(_)));
+                    if unreadable > MAX_UNREADABLE && matches!(&says, Says::Bad(_)) {
+                        self.damaged(line, "too many unreadable entries".into());
+                        continue;
+                    }
                     if matches!(&says, Says::Bad(refusal) if refusal.is_syntax) {
                         suspects.extend(split.suspects(source, chunk));
                     }
@@ -394,7 +414,11 @@ impl Document {
         }
     }
 
+    /// Notes a damaged place. Of too many the last one noted stands for all that follow.
     fn damaged(&mut self, line: usize, what: String) {
+        if self.damage.len() >= MAX_UNREADABLE {
+            return;
+        }
         self.damage.push(Damage { line, what });
     }
 
@@ -658,9 +682,18 @@ impl Reader<'_> {
         Some((record, entry.extent))
     }
 
-    fn says(&self, list: List, text: &str) -> (Arc<str>, Says) {
+    /// What an entry says, and its text. Without patience, only what is read without the library.
+    fn says(&self, list: List, text: &str, is_patient: bool) -> (Arc<str>, Says) {
         match self.known.get(list, text) {
             Some((text, says)) => (Arc::clone(text), says.clone()),
+            None if !is_patient => {
+                let peer = (list == List::Peers).then(|| quick::parse(text, self.trust));
+                let bad = || Refusal::at(text, "", "too many unreadable entries before it");
+                match peer.flatten() {
+                    Some(peer) => (text.into(), peer.into()),
+                    None => (Arc::default(), Says::Bad(Arc::new(bad()))),
+                }
+            }
             None => (text.into(), self.parse(list, text)),
         }
     }
@@ -683,15 +716,7 @@ impl Reader<'_> {
             };
         }
         let says = match list {
-            List::Peers => entry::parse(text, self.trust).map(
-                |Peer {
-                     record,
-                     state_extra,
-                 }| Says::Peer {
-                    record: Arc::new(record),
-                    state_extra: state_extra.into(),
-                },
-            ),
+            List::Peers => entry::parse(text, self.trust).map(Says::from),
             List::Bans => rows::ban(text, self.now).map(|ban| Says::Ban(Arc::new(ban))),
             List::Forgotten => rows::forgotten(text).map(|(key, mark)| Says::Forgotten(key, mark)),
         };

@@ -10,6 +10,10 @@ use std::ops::Range;
 /// Each time costs one pass over the rest of the text, so this bounds what a hostile file can cost.
 const MAX_RESTARTS: usize = 8;
 
+/// Most lines that are told apart, beside those of entries that are taken whole: twice as many as the largest file has
+/// whose lines are as long as those of an entry. What follows is taken for one line that says nothing.
+const MAX_LINES: usize = 4_000_000;
+
 /// What a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineKind {
@@ -23,6 +27,8 @@ pub(crate) enum LineKind {
     Continuation,
     /// Whole entries, which somebody else has read already.
     Taken(Taken),
+    /// All that follows too many lines.
+    Rest,
 }
 
 /// Entries that are not looked into.
@@ -95,6 +101,14 @@ pub(crate) fn scan_around(
                     scan.unclosed = scan.unclosed.or(opened);
                 }
                 lexer = Lexer::default();
+            }
+            if index >= MAX_LINES {
+                scan.lines.push(Line {
+                    range: at..source.len(),
+                    indent: 0,
+                    kind: LineKind::Rest,
+                });
+                return scan;
             }
             if lexer.mode == Mode::Block
                 && let Some(piece) = take(rest)
@@ -358,6 +372,7 @@ mod tests {
             LineKind::Content => 'c',
             LineKind::Continuation => '+',
             LineKind::Taken(_) => 't',
+            LineKind::Rest => 'r',
         };
         scan.lines.iter().map(letter).collect()
     }
@@ -392,6 +407,21 @@ mod tests {
         assert_eq!(scan(source, &BTreeSet::new()).unclosed, Some(0));
         let hostile = "a: \"x\n".repeat(1001);
         assert_eq!(scan(&hostile, &BTreeSet::new()).lines.len(), 1001);
+    }
+
+    #[test]
+    fn more_lines_than_anybody_writes_are_one() {
+        for (more, last) in [
+            (0, LineKind::Blank),
+            (1, LineKind::Rest),
+            (2, LineKind::Rest),
+        ] {
+            let source = "\n".repeat(MAX_LINES + more);
+            let lines = scan(&source, &BTreeSet::new()).lines;
+            assert_eq!(lines.len(), MAX_LINES + more.min(1));
+            assert_eq!(lines.last().map(|line| line.kind), Some(last));
+            assert_eq!(lines.last().map(|line| line.range.end), Some(source.len()));
+        }
     }
 
     #[test]

@@ -218,6 +218,7 @@ impl Splitter<'_> {
             LineKind::Continuation => self.join(index),
             LineKind::Content => self.content(index),
             LineKind::Taken(taken) => self.taken(index, taken),
+            LineKind::Rest => self.begin(index, Part::Garbage),
         }
     }
 

@@ -7,7 +7,7 @@ use btcfed_core::time::Timestamp;
 use btcfed_core::{Ban, BanReason, BanTarget, Issuer, PeerSet, SignedRecord};
 
 use super::*;
-use crate::text::document::{Checksum, Document, checksum_of};
+use crate::text::document::{Checksum, Document, MAX_UNREADABLE, checksum_of};
 use crate::text::quick;
 use crate::text::render::{Stamp, render};
 use crate::text::spell::Style;
@@ -220,4 +220,23 @@ fn weak_keys_and_second_spellings_are_refused_even_under_a_checksum_that_fits() 
     let changed = whole.replace(&test_key(1).to_string(), &STANDARD.encode(neutral));
     let read = Document::parse(sealed(&changed).as_bytes(), &Document::default(), NOW);
     assert_eq!((read.peers().count(), read.bad().count()), (1, 1));
+}
+
+#[test]
+fn of_too_many_bad_entries_each_one_past_the_limit_is_damage_and_ours_are_still_read() {
+    for more in [0, 1, 3] {
+        let bad = "  - *x\n".repeat(MAX_UNREADABLE + more);
+        let by_hand = format!("  - {{public_key: \"{}\"}}\n", test_key(1));
+        let mut ours = String::new();
+        spell::push_entry(&mut ours, &test_record(2), &[], Style::default());
+        let text = format!("peers:\n{bad}{by_hand}{ours}bans: []\n");
+        let read = Document::parse(text.as_bytes(), &Document::default(), NOW);
+        assert_eq!(read.bad().count(), MAX_UNREADABLE);
+        // Whether what is left needs the library cannot be found out without it.
+        assert_eq!(read.damage.len(), more + 1);
+        assert!(read.peers().map(|record| record.key).eq([test_key(2)]));
+    }
+    let text = format!("peers:\n{}", "\t- a\n".repeat(MAX_UNREADABLE * 3));
+    let read = Document::parse(text.as_bytes(), &Document::default(), NOW);
+    assert!((1..=MAX_UNREADABLE).contains(&read.damage.len()));
 }
