@@ -10,9 +10,9 @@ use std::ops::Range;
 /// Each time costs one pass over the rest of the text, so this bounds what a hostile file can cost.
 const MAX_RESTARTS: usize = 8;
 
-/// Most lines that are told apart, beside those of entries that are taken whole: twice as many as the largest file has
+/// Most lines that are told apart, beside those of entries that are taken whole: more than the largest file has
 /// whose lines are as long as those of an entry. What follows is taken for one line that says nothing.
-const MAX_LINES: usize = 4_000_000;
+const MAX_LINES: usize = 2_500_000;
 
 /// What a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
