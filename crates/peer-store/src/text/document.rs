@@ -305,38 +305,23 @@ impl Document {
     ) -> Vec<usize> {
         self.pieces.clear();
         self.damage.clear();
-        let mut suspects = Vec::new();
         let mut taken = taken.into_iter();
-        let mut has_peers = false;
-        let mut next_line = 1;
-        let mut unreadable = 0;
+        let (mut suspects, mut has_peers) = (Vec::new(), false);
+        let (mut next_line, mut unreadable) = (1, 0);
         for chunk in &split.chunks {
             let text = &source[split.bytes(&chunk.lines)];
             let line = next_line;
-            next_line += match chunk.part {
-                Part::Run(taken) => taken.lines,
-                _ => chunk.lines.len(),
-            };
+            next_line += chunk.line_count();
             match chunk.part {
                 Part::Run(run) => {
                     has_peers = true;
-                    let style = Style {
-                        indent: spell::indent_of(text),
-                        ..self.style
-                    };
-                    let records = taken.by_ref().take(run.entries).collect();
-                    self.pieces.push(Piece::Run(Run {
-                        style,
-                        line,
-                        records,
-                    }));
+                    self.run(text, line, taken.by_ref().take(run.entries).collect());
                 }
                 Part::Garbage => self.damaged(line, format!("not YAML: {}", cut(text))),
                 Part::Text => {
                     let inside = split.suspects(source, chunk);
-                    if !inside.is_empty()
-                        && guard::value(text).is_err_and(|refusal| refusal.is_syntax)
-                    {
+                    let is_broken = || guard::value(text).is_err_and(|refusal| refusal.is_syntax);
+                    if !inside.is_empty() && is_broken() {
                         suspects.extend(inside);
                     }
                     self.pieces.push(Piece::Text(text.into()));
@@ -354,21 +339,28 @@ impl Document {
                         self.damaged(line, "entries without their list".into());
                         self.list(list, "", line);
                     }
-                    let (text, says) = reader.says(list, text, unreadable < MAX_UNREADABLE);
-                    unreadable += usize::from(matches!(&says, Says::Bad(_)));
-                    if unreadable > MAX_UNREADABLE && matches!(&says, Says::Bad(_)) {
-                        self.damaged(line, "too many unreadable entries".into());
-                        continue;
-                    }
-                    if matches!(&says, Says::Bad(refusal) if refusal.is_syntax) {
-                        suspects.extend(split.suspects(source, chunk));
-                    }
-                    self.item(Item {
+                    let is_patient = unreadable < MAX_UNREADABLE;
+                    let (text, says) = reader.says(list, text, is_patient);
+                    let item = Item {
                         list,
                         text,
                         line,
                         says,
-                    });
+                    };
+                    match &item.says {
+                        Says::Bad(_) if !is_patient => {
+                            self.damaged(line, "too many unreadable entries".into());
+                            continue;
+                        }
+                        Says::Bad(refusal) => {
+                            unreadable += 1;
+                            if refusal.is_syntax {
+                                suspects.extend(split.suspects(source, chunk));
+                            }
+                        }
+                        Says::Peer { .. } | Says::Ban(_) | Says::Forgotten(..) => {}
+                    }
+                    self.item(item);
                 }
             }
         }
@@ -381,6 +373,19 @@ impl Document {
             suspects.extend(texts.flat_map(|chunk| split.suspects(source, chunk)));
         }
         suspects
+    }
+
+    /// Adds peers that were read already.
+    fn run(&mut self, text: &str, line: usize, records: Vec<Arc<PeerRecord>>) {
+        let style = Style {
+            indent: spell::indent_of(text),
+            ..self.style
+        };
+        self.pieces.push(Piece::Run(Run {
+            style,
+            line,
+            records,
+        }));
     }
 
     /// Adds an entry. Of one in the store's own spelling only the meaning is kept.

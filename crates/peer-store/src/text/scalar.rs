@@ -266,7 +266,7 @@ pub(crate) const fn is_plain_byte(byte: u8) -> bool {
 pub(crate) fn is_plain(text: &str) -> bool {
     const NOT_STRINGS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && text.bytes().all(|byte| is_plain_byte(byte))
+        && text.bytes().all(is_plain_byte)
         && !text.ends_with(':')
         && !(text.len() <= 5
             && NOT_STRINGS

@@ -80,6 +80,18 @@ pub(crate) struct Chunk {
     pub(crate) lines: Range<usize>,
 }
 
+impl Chunk {
+    /// How many lines of the text it is.
+    pub(crate) const fn line_count(&self) -> usize {
+        match self.part {
+            Part::Run(taken) => taken.lines,
+            Part::Text | Part::Head(_) | Part::List(_) | Part::Item(_) | Part::Garbage => {
+                self.lines.end - self.lines.start
+            }
+        }
+    }
+}
+
 /// A text with its lines and chunks.
 #[derive(Debug)]
 pub(crate) struct Split {
