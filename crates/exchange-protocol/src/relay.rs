@@ -155,13 +155,16 @@ impl Engine {
             if !may_relay {
                 continue;
             }
-            for (peer, session) in &mut self.sessions {
+            self.sessions.visit(|peer, session| {
                 let fits = record.is_leaving() || is_meaningful(record, session.scope);
                 let lacks = !session.known.has(&key, seq);
-                if peer != from && *peer != key && session.closing.is_none() && fits && lacks {
+                let is_told =
+                    peer != from && *peer != key && session.closing.is_none() && fits && lacks;
+                if is_told {
                     session.tell(now.monotonic, delay, record);
                 }
-            }
+                is_told
+            });
         }
         let patch: PeerPatch = records.into_iter().map(PeerOp::Learn).collect();
         self.push(Output::Store(patch));
@@ -299,9 +302,10 @@ impl Engine {
             .is_none_or(|known| known.seq() < record.seq());
         if is_ours && is_newer {
             let delay = self.hint_delay();
-            for session in self.sessions.values_mut() {
+            self.sessions.visit(|_, session| {
                 session.tell_own(now.monotonic, delay, &record);
-            }
+                true
+            });
             self.view.set_own_record(record);
         }
     }
@@ -309,16 +313,14 @@ impl Engine {
     /// Sends every announcement that is due.
     pub(crate) fn announce_due(&mut self, now: Now) {
         let own = self.view.own_record().cloned();
-        let due: Vec<PeerKey> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| {
-                session
-                    .announce_due(own.as_ref())
-                    .is_some_and(|due| due <= now.monotonic)
-            })
-            .map(|(peer, _)| *peer)
-            .collect();
+        self.refresh(now);
+        let mut due = self.sessions.take_due(now.monotonic);
+        due.retain(|peer| {
+            let session = self.sessions.get(peer);
+            session
+                .and_then(|session| session.announce_due(own.as_ref()))
+                .is_some_and(|due| due <= now.monotonic)
+        });
         for peer in due {
             self.announce(now, peer, own.as_ref());
         }

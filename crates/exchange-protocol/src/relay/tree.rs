@@ -6,7 +6,7 @@
 //! is fetched from whoever told the id, and that link is eager again.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use btcfed_core::PeerKey;
@@ -19,7 +19,6 @@ use crate::engine::{Engine, Sent};
 use crate::limits;
 use crate::message::{Message, Mode, PeerRequest, PeerResponse, Want};
 use crate::reconcile::digest;
-use crate::session::Session;
 
 /// The salt of ids that are told unasked: everybody must compute the same ones. Nobody gains by two own versions that
 /// have the same id, and nobody can find one for somebody else's.
@@ -37,6 +36,8 @@ pub(crate) struct News {
     seen: BTreeMap<u64, bool>,
     order: VecDeque<u64>,
     missing: BTreeMap<u64, Missing>,
+    /// When which of them is to be asked for.
+    due: BTreeSet<(MonotonicTime, u64)>,
     owners: BTreeMap<PeerKey, TokenBucket>,
     owner_order: VecDeque<PeerKey>,
 }
@@ -53,7 +54,9 @@ struct Missing {
 impl News {
     /// A version arrived: it is missing no more.
     pub(crate) fn arrived(&mut self, id: u64) {
-        self.missing.remove(&id);
+        if let Some(missing) = self.missing.remove(&id) {
+            self.due.remove(&(missing.due, id));
+        }
         if let Entry::Vacant(entry) = self.seen.entry(id) {
             entry.insert(false);
             self.order.push_back(id);
@@ -85,9 +88,12 @@ impl News {
         if self.missing.len() >= limits::MAX_MISSING_IDS && !self.missing.contains_key(&id) {
             return;
         }
-        let missing = self.missing.entry(id).or_insert_with(|| Missing {
-            due,
-            told_by: VecDeque::new(),
+        let missing = self.missing.entry(id).or_insert_with(|| {
+            self.due.insert((due, id));
+            Missing {
+                due,
+                told_by: VecDeque::new(),
+            }
         });
         if missing.told_by.len() < limits::MAX_TELLERS && !missing.told_by.contains(&by) {
             missing.told_by.push_back(by);
@@ -96,23 +102,26 @@ impl News {
 
     /// When the next missing record is to be asked for.
     pub(crate) fn due(&self) -> Option<MonotonicTime> {
-        self.missing.values().map(|missing| missing.due).min()
+        self.due.first().map(|(due, _)| *due)
     }
 
     /// What is to be asked of whom now. One that nobody else can be asked for is given up; the next round finds it.
     fn take_due(&mut self, now: MonotonicTime) -> BTreeMap<PeerKey, Vec<u64>> {
         let mut asks: BTreeMap<PeerKey, Vec<u64>> = BTreeMap::new();
-        self.missing.retain(|id, missing| {
-            if missing.due > now {
-                return true;
-            }
+        let after = now.saturating_add(Duration::from_nanos(1));
+        let later = self.due.split_off(&(after, 0));
+        for (_, id) in std::mem::replace(&mut self.due, later) {
+            let Some(missing) = self.missing.get_mut(&id) else {
+                continue;
+            };
             let Some(peer) = missing.told_by.pop_front() else {
-                return false;
+                self.missing.remove(&id);
+                continue;
             };
             missing.due = now.saturating_add(limits::GRAFT_RETRY);
-            asks.entry(peer).or_default().push(*id);
-            true
-        });
+            self.due.insert((missing.due, id));
+            asks.entry(peer).or_default().push(id);
+        }
         asks
     }
 
@@ -160,7 +169,7 @@ impl Engine {
     }
 
     fn has_branch(&self) -> bool {
-        self.sessions.values().any(Session::is_branch)
+        self.sessions.has_branch()
     }
 
     /// Asks for what was told of and did not arrive; the link is part of the tree from now on.
@@ -264,10 +273,21 @@ mod tests {
             news.told(at(0), u64::MAX - id, key(0));
         }
         assert_eq!(news.missing.len(), limits::MAX_MISSING_IDS);
+        assert_eq!(news.due.len(), limits::MAX_MISSING_IDS);
         for n in 0..=limits::MAX_TELLERS {
             news.told(at(0), u64::MAX, key(n));
         }
         assert_eq!(news.missing[&u64::MAX].told_by.len(), limits::MAX_TELLERS);
+    }
+
+    #[test]
+    fn whatever_the_id_it_is_due_once_at_a_time() {
+        let mut news = News::default();
+        for id in [0, u64::MAX] {
+            news.told(at(50), id, key(1));
+        }
+        assert_eq!(news.take_due(at(50)), [(key(1), vec![0, u64::MAX])].into());
+        assert!(news.due() > Some(at(50)), "nothing is left for now");
     }
 
     #[test]
