@@ -185,7 +185,9 @@ impl Engine {
         let snapshot = Snapshot {
             peer,
             size: own.count,
-            declined: unlisted.map(|(key, seq)| digest::id(salt, &key, seq)).collect(),
+            declined: unlisted
+                .map(|(key, seq)| digest::id(salt, &key, seq))
+                .collect(),
             mark: self.view.bookmark(salt, session.scope),
         };
         let count = rateless::first_block(own.count, asked.count);
@@ -232,7 +234,9 @@ impl Engine {
             rateless::toggle_from(&mut cells, first, *id, 1);
         }
         for (cell, place) in cells.iter_mut().zip(first..) {
-            cell.count = cell.count.wrapping_sub(rateless::expected(list.size, place));
+            cell.count = cell
+                .count
+                .wrapping_sub(rateless::expected(list.size, place));
         }
         PeerResponse {
             count: list.size,

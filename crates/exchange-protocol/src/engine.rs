@@ -19,6 +19,7 @@ use crate::limits;
 use crate::message::{ErrorCode, ErrorReply, Message};
 use crate::phase::{Phase, PhaseEvent};
 use crate::reconcile::salts::Salts;
+use crate::reconcile::shared::Shared;
 use crate::relay::tree::News;
 use crate::schedule::SyncTimer;
 use crate::session::{Closing, Session};
@@ -113,6 +114,15 @@ impl Engine {
             pending_by: BTreeSet::new(),
             next_id: 1,
             out: VecDeque::new(),
+        }
+    }
+
+    /// An engine whose store shows what others of a simulation begin with too.
+    pub(crate) fn sharing(options: EngineOptions, shared: Arc<Shared>) -> Self {
+        let view = View::sharing(options.own, shared);
+        Self {
+            view,
+            ..Self::new(options)
         }
     }
 

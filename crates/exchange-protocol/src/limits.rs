@@ -91,6 +91,9 @@ pub const MAX_HINTS: usize = 2048;
 /// How long ids for a link beside the tree are gathered: longer than the tree takes to bring the record there.
 pub const HINT_DELAY: Duration = Duration::from_millis(100);
 
+/// How much longer the side of a link with the larger key gathers ids: most of what it would tell it is told meanwhile.
+pub const HINT_TURN: Duration = Duration::from_millis(50);
+
 /// How long a record that was told of by its id may take to arrive on another way.
 pub const GRAFT_PATIENCE: Duration = Duration::from_millis(50);
 

@@ -142,12 +142,12 @@ impl Engine {
         if records.is_empty() {
             return;
         }
-        let delay = self.hint_delay();
+        let (delay, own) = (self.hint_delay(), self.view.own_key());
         for record in &records {
             let (key, seq) = (record.key(), record.seq());
             let is_new = !self.view.has_record(&key);
             self.view.add_pending(now.monotonic, record);
-            self.news.arrived(open_id(&key, seq));
+            self.news.arrived(key, seq);
             let source = self.sessions.get_mut(from).filter(|_| is_new);
             let may_relay = is_news
                 && source.is_none_or(|s| s.budgets.new_identities.take(now.monotonic, 1))
@@ -161,6 +161,11 @@ impl Engine {
                 let is_told =
                     peer != from && *peer != key && session.closing.is_none() && fits && lacks;
                 if is_told {
+                    let delay = if delay.is_zero() {
+                        delay
+                    } else {
+                        delay + Self::hint_turn(&own, peer)
+                    };
                     session.tell(now.monotonic, delay, record);
                 }
                 is_told
@@ -205,7 +210,7 @@ impl Engine {
         let duplicate = triage
             .listed
             .iter()
-            .filter(|(key, seq)| self.news.was_pushed(open_id(key, *seq)))
+            .filter(|(key, seq)| self.news.was_pushed(open_id(key, *seq), &peer))
             .count();
         let ids: Vec<u64> = triage
             .candidates
@@ -214,7 +219,7 @@ impl Engine {
             .collect();
         let mut intake = self.take_in(now, peer, triage, false);
         for id in ids {
-            self.news.pushed(id);
+            self.news.pushed(id, peer);
         }
         // While lists are still being found out, news come from everywhere at once and say nothing about the links either.
         let is_calm = self.phase() == Phase::Maintenance;

@@ -380,12 +380,15 @@ fn visit_all(
 
 /// The elements of a store's snapshot.
 pub(crate) fn stored_elements(set: &PeerSet) -> impl Iterator<Item = Element> {
-    set.iter().filter_map(|peer| shown(peer).and_then(as_element))
+    set.iter()
+        .filter_map(|peer| shown(peer).and_then(as_element))
 }
 
 /// The element of one peer of a store's snapshot.
 pub(crate) fn stored_element(set: &PeerSet, key: &PeerKey) -> Option<Element> {
-    set.get(key).and_then(|peer| shown(peer)).and_then(as_element)
+    set.get(key)
+        .and_then(|peer| shown(peer))
+        .and_then(as_element)
 }
 
 /// A record without any address that means something to somebody is no element of any list.

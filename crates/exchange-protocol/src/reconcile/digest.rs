@@ -91,7 +91,11 @@ mod tests {
         let b = SecretKey::from_seed([2; 32]).public();
         let one = root_part(1, &a, 1);
         assert_eq!(one, root_part(1, &a, 1));
-        for other in [root_part(2, &a, 1), root_part(1, &b, 1), root_part(1, &a, 2)] {
+        for other in [
+            root_part(2, &a, 1),
+            root_part(1, &b, 1),
+            root_part(1, &a, 2),
+        ] {
             assert_ne!(one, other);
         }
         assert_ne!(one, id(1, &a, 1));

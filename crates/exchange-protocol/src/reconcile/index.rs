@@ -474,7 +474,11 @@ mod tests {
         for salt in 0..limits::MAX_ROWS as u64 {
             world.bookmark(salt);
         }
-        let full = (limits::MAX_ROOTS, limits::MAX_ROWS, limits::MAX_RECENT_CHANGES);
+        let full = (
+            limits::MAX_ROOTS,
+            limits::MAX_ROWS,
+            limits::MAX_RECENT_CHANGES,
+        );
         assert_eq!(world.index.sizes(), full);
         world.root(0, Reach::Public);
         world.root(u32::MAX, Reach::Public);

@@ -248,7 +248,10 @@ mod tests {
                     for (theirs, ours) in [(each, each), (2 * each, 0), (0, 2 * each)] {
                         let (cells, trips) = reconcile(common, theirs, ours, seed);
                         let what = format!("{common} + {theirs}/{ours}, seed {seed}");
-                        assert!(cells <= FIRST_CELLS + SPARE_CELLS + 8 * each, "{what}: {cells} cells");
+                        assert!(
+                            cells <= FIRST_CELLS + SPARE_CELLS + 8 * each,
+                            "{what}: {cells} cells"
+                        );
                         assert!(trips <= 4, "{what}: {trips} trips");
                         sum += cells;
                     }
