@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use btcfed_core::addr::AddrScope;
-use btcfed_core::exchange::{Exchange as _, Input, Output};
+use btcfed_core::exchange::{Exchange as _, Input, Notice, Output};
 use btcfed_core::identity::{SignatureCheck, Verifier};
 use btcfed_core::network::{Direction, RequestToken};
 use btcfed_core::time::{MonotonicTime, Now, Timestamp};
@@ -28,6 +28,7 @@ struct Cost {
     trips: usize,
     /// Of both sides together.
     cpu: Duration,
+    /// How many records the asking side was found to lack.
     found: usize,
 }
 
@@ -36,12 +37,14 @@ pub(crate) fn run(rounds: usize, sizes: &[usize]) -> Result<String, String> {
     let mut table = "| records | d | | asked + answered, B | round trips | CPU of both | bytes: negentropy / ours |\n\
                      |---|---|---|---|---|---|---|\n"
         .to_owned();
+    let own = OWN.into_iter().map(peer).collect::<Result<Vec<_>, _>>()?;
     for size in sizes {
         let spare = DIFFERENCES.iter().max().copied().unwrap_or_default() * 2;
         let records = (0..size + spare).map(peer).collect::<Result<Vec<_>, _>>()?;
         for d in DIFFERENCES {
             let lists = Lists {
                 records: &records,
+                own: &own,
                 size: *size,
                 d,
             };
@@ -56,8 +59,9 @@ pub(crate) fn run(rounds: usize, sizes: &[usize]) -> Result<String, String> {
                 ("ours", ours, format!("{ratio:.1}")),
                 ("negentropy", theirs, String::new()),
             ] {
-                if cost.found != d {
-                    return Err(format!("{name} found {} of {d}", cost.found));
+                if cost.found != lists.missing() {
+                    let (found, d) = (cost.found, lists.missing());
+                    return Err(format!("{name} found {found} of {d} with {size} records"));
                 }
                 writeln!(
                     table,
@@ -105,6 +109,7 @@ fn peer(n: usize) -> Result<Arc<PeerRecord>, String> {
 /// Two lists of `size` records, half of the `d` differences on each side.
 struct Lists<'a> {
     records: &'a [Arc<PeerRecord>],
+    own: &'a [Arc<PeerRecord>],
     size: usize,
     d: usize,
 }
@@ -124,8 +129,18 @@ impl Lists<'_> {
         common.chain(rest).cloned().collect()
     }
 
+    /// How many records the first side lacks.
+    const fn missing(&self) -> usize {
+        self.d - self.d / 2
+    }
+
     fn set(&self, side: usize, shift: usize) -> Arc<PeerSet> {
-        Arc::new(PeerSet::from_shared(self.of(side, shift), [], []))
+        // Both know each other already.
+        let peers = self
+            .of(side, shift)
+            .into_iter()
+            .chain(self.own.iter().cloned());
+        Arc::new(PeerSet::from_shared(peers, [], []))
     }
 }
 
@@ -183,7 +198,7 @@ impl Pair {
             };
             pair.engines[me].handle(pair.clock(), input);
         }
-        pair.converse();
+        pair.converse(false);
         Ok(pair)
     }
 
@@ -210,37 +225,37 @@ impl Pair {
         let now = self.clock();
         self.engines[0].handle(now, Input::Timeout);
         let cpu = start.elapsed();
-        let mut cost = self.converse();
+        let mut cost = self.converse(true);
         cost.cpu += cpu;
         cost
     }
 
-    /// Carries frames until the difference is known; records are not carried.
-    fn converse(&mut self) -> Cost {
+    /// Carries frames until nobody has anything to say. What the second side asks on its own account is left out when
+    /// only the first one is measured.
+    fn converse(&mut self, is_measured: bool) -> Cost {
         let mut cost = Cost::default();
         let now = self.clock();
-        let mut asked = Vec::new();
+        let (mut asked, mut is_known) = (Vec::new(), false);
         while let Some((me, output)) =
             (0..2).find_map(|me| Some((me, self.engines[me].poll_output()?)))
         {
             let (other, peer) = (1 - me, self.keys[me]);
+            if is_measured && me == 1 && matches!(output, Output::Send { .. }) {
+                continue;
+            }
             let start = Instant::now();
             match output {
                 Output::Send { id, frame, .. } => match codec::decode(&frame) {
                     Ok(Message::Request(request)) => {
                         cost.asked += frame.len();
-                        if let Some(want) = request.want {
-                            cost.found += want.ids.len();
-                        } else {
-                            cost.trips += 1;
-                        }
+                        is_known |= request.want.is_some();
+                        cost.trips += usize::from(request.want.is_none());
                         let token = RequestToken(asked.len() as u64);
                         asked.push((me, id));
                         let input = Input::Request { peer, token, frame };
                         self.engines[other].handle(now, input);
                     }
-                    Ok(Message::Announcement(announcement)) => {
-                        cost.found += announcement.records.len();
+                    Ok(Message::Announcement(_)) => {
                         let frame = codec::encode(&Message::Ack);
                         self.engines[me].handle(now, Input::Response { id, frame });
                         continue;
@@ -259,9 +274,15 @@ impl Pair {
                     }
                     self.engines[asker].handle(now, Input::Response { id, frame });
                 }
+                Output::Notice(Notice::SyncCompleted { received, .. }) => {
+                    cost.found += received;
+                    continue;
+                }
                 _ => continue,
             }
-            cost.cpu += start.elapsed();
+            if !is_known {
+                cost.cpu += start.elapsed();
+            }
         }
         cost
     }
@@ -313,6 +334,6 @@ fn theirs(lists: &Lists<'_>) -> Result<Cost, String> {
         }
     }
     cost.cpu = start.elapsed();
-    cost.found = have.len() + need.len();
+    cost.found = need.len();
     Ok(cost)
 }
