@@ -286,9 +286,11 @@ impl Simulation {
     }
 
     fn store(&mut self, at: NodeId, patch: &PeerPatch) {
-        let targets = patch.ops.iter().filter_map(|op| match op {
-            PeerOp::Learn(record) => self.node_of(&record.key()),
-            _ => None,
+        let targets = patch.ops.iter().filter_map(|op| {
+            let PeerOp::Learn(record) = op else {
+                return None;
+            };
+            self.node_of(&record.key())
         });
         let before: BTreeMap<NodeId, bool> = targets.map(|to| (to, self.knows(at, to))).collect();
         let now = self.clock_of(at);

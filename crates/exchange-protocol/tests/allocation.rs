@@ -124,10 +124,10 @@ fn no_frame_makes_the_decoder_ask_for_more_than_four_frames() {
                 let mut frame = vec![kind];
                 let mut len = inner.len();
                 while len > 0x7f {
-                    frame.push((len & 0x7f) as u8 | 0x80);
+                    frame.push(len.to_le_bytes()[0] | 0x80);
                     len >>= 7;
                 }
-                frame.push(len as u8);
+                frame.push(len.to_le_bytes()[0]);
                 frame.extend_from_slice(&inner);
                 assert_bounded(&frame, &format!("{kind:#x} of {tag:#x} {value}"));
             }
@@ -202,27 +202,31 @@ fn boundaries() {
             }),
             ..PeerResponse::default()
         };
-        let messages = [
-            Message::Request(request),
-            Message::Response(response),
-            Message::Announcement(PeerAnnouncement {
-                records: vec![record.clone()],
-                ids: vec![value],
-                prune: false,
-            }),
-            Message::Update(PeerUpdate { record }),
-            Message::Error(ErrorReply {
-                code: ErrorCode::Rate,
-                message: String::new(),
-                retry_after_ms: small,
-                version_min: small,
-                version_max: small,
-                alternatives: Vec::new(),
-            }),
-        ];
-        for message in messages {
+        let others = others(value, small, record);
+        let messages = [Message::Request(request), Message::Response(response)];
+        for message in messages.into_iter().chain(others) {
             let frame = codec::encode(&message);
             assert_eq!(codec::decode(&frame).unwrap(), message, "{value}");
         }
     }
+}
+
+/// The messages that are neither questions nor answers, with numbers of this size.
+fn others(value: u64, small: u32, record: RecordEntry) -> [Message; 3] {
+    [
+        Message::Announcement(PeerAnnouncement {
+            records: vec![record.clone()],
+            ids: vec![value],
+            prune: false,
+        }),
+        Message::Update(PeerUpdate { record }),
+        Message::Error(ErrorReply {
+            code: ErrorCode::Rate,
+            message: String::new(),
+            retry_after_ms: small,
+            version_min: small,
+            version_max: small,
+            alternatives: Vec::new(),
+        }),
+    ]
 }

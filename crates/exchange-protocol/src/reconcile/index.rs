@@ -323,14 +323,17 @@ impl Index {
     }
 }
 
+/// What is done with every element of the list.
+type Visit<'a> = dyn FnMut(&Element) + 'a;
+
 /// The list, for when something has to be made anew.
 pub(crate) struct Source<'a> {
-    pub(crate) each: &'a dyn Fn(&mut dyn FnMut(&Element)),
+    pub(crate) each: &'a dyn Fn(&mut Visit<'_>),
     pub(crate) element: &'a dyn Fn(&PeerKey) -> Option<Element>,
 }
 
 impl Source<'_> {
-    fn each(&self, visit: &mut dyn FnMut(&Element)) {
+    fn each(&self, visit: &mut Visit<'_>) {
         (self.each)(visit);
     }
 
@@ -468,7 +471,7 @@ mod tests {
         for n in 0..=limits::MAX_RECENT_CHANGES as u64 {
             world.add(n);
         }
-        for salt in 0..limits::MAX_ROOTS as u32 {
+        for salt in 0..u32::try_from(limits::MAX_ROOTS).unwrap() {
             world.root(salt, Reach::Public);
         }
         for salt in 0..limits::MAX_ROWS as u64 {

@@ -140,9 +140,9 @@ pub struct Churn {
     pub complete_after: Option<Duration>,
 }
 
-/// Within `span` a `share` of the nodes crashes and as many newcomers join, evenly spread.
-pub fn churn(sim: &mut Simulation, share: f64, span: Duration) -> Churn {
-    let changes = (sim.len() as f64 * share) as u32;
+/// Within `span` so many percent of the nodes crash and as many newcomers join, at random moments.
+pub fn churn(sim: &mut Simulation, percent: usize, span: Duration) -> Churn {
+    let changes = sim.len() * percent / 100;
     let mut times: Vec<Duration> = (0..changes)
         .map(|_| sim.rng.between(Duration::ZERO, span))
         .collect();
@@ -181,15 +181,15 @@ pub struct Healing {
     pub overhead: f64,
 }
 
-/// Two halves do not reach each other for `span`; a `share` of each signs a new record meanwhile.
-pub fn partition(sim: &mut Simulation, share: f64, span: Duration) -> Healing {
+/// Two halves do not reach each other for `span`; so many percent of all sign a new record meanwhile.
+pub fn partition(sim: &mut Simulation, percent: usize, span: Duration) -> Healing {
     let nodes = sim.len();
     sim.partition(|node| node % 2);
-    let news = ((nodes as f64 * share) as u32).max(2);
+    let news = (nodes * percent / 100).max(2);
     let mut sides = (0..nodes).filter(|node| sim.is_running(*node));
-    let renewed: Vec<NodeId> = sides.by_ref().take(news as usize).collect();
+    let renewed: Vec<NodeId> = sides.by_ref().take(news).collect();
     for node in renewed {
-        sim.run_for(span / news);
+        sim.run_for(span / u32::try_from(news).unwrap_or(u32::MAX));
         sim.renew(node, false);
     }
     sim.run_for(Duration::from_secs(5));
