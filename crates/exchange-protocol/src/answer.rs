@@ -1,7 +1,6 @@
 //! Answers to questions: pages, comparisons, cells, records by id.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use btcfed_core::PeerKey;
 use btcfed_core::exchange::Reaction;
@@ -17,6 +16,7 @@ use crate::message::{
     CellBlock, CellRange, ErrorCode, Message, Mode, PeerRequest, PeerResponse, Want,
 };
 use crate::reconcile::digest;
+use crate::reconcile::index::Bookmark;
 use crate::reconcile::rateless;
 use crate::relay::tree::OPEN_SALT;
 
@@ -24,12 +24,15 @@ use crate::relay::tree::OPEN_SALT;
 const MOST_DIFFERENCES: u32 = 2730;
 const _: () = assert!(MOST_DIFFERENCES as usize * 3 / 2 < limits::MAX_CELLS);
 
-/// The ids of a list as it was when its first cells were told.
+/// A list as it was when its first cells were told.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     peer: PeerKey,
-    salt: u64,
-    ids: Arc<[u64]>,
+    mark: Bookmark,
+    /// The ids of versions beside the list that count as listed towards this peer.
+    declined: Vec<u64>,
+    /// How many versions that are.
+    size: u32,
 }
 
 impl Engine {
@@ -72,7 +75,7 @@ impl Engine {
         }
         let mut response = match (request.mode, request.cells, &request.want) {
             (Mode::Summary, ..) => self.compare(now, peer, &request),
-            (Mode::Cells, Some(range), _) => self.more_cells(now, peer, range),
+            (Mode::Cells, Some(range), _) => self.more_cells(peer, range),
             (Mode::Want, _, Some(want)) => self.wanted(now, peer, want),
             (Mode::Cells | Mode::Want, ..) => {
                 self.reply(token, &refusal(ErrorCode::Malformed, "nothing asked for"));
@@ -103,7 +106,7 @@ impl Engine {
         if let Some(asked) = request.summary {
             let own = self
                 .view
-                .summary(asked.salt, session.scope, &session.declined, now);
+                .summary(asked.salt, session.scope, &session.declined);
             response.count = own.count;
             if request.cursor.is_none() && own == asked {
                 response.equal = true;
@@ -151,8 +154,9 @@ impl Engine {
         let asked = request.summary.unwrap_or_default();
         let own = self
             .view
-            .summary(asked.salt, session.scope, &session.declined, now);
-        if own != asked && self.is_fetching() {
+            .summary(asked.salt, session.scope, &session.declined);
+        self.refresh(now);
+        if own != asked && self.sessions.is_paging() {
             return PeerResponse {
                 count: own.count,
                 ..PeerResponse::default()
@@ -176,50 +180,73 @@ impl Engine {
                 },
             );
         }
-        let salt = self.rng.next_u64();
-        let ids: Arc<[u64]> = self
-            .view
-            .elements(session.scope, &session.declined, now)
-            .map(|(key, seq)| digest::id(salt, &key, seq))
-            .collect();
+        let salt = self.salts.of_cells(now.monotonic, &mut self.rng);
+        let unlisted = self.view.unlisted(session.scope, &session.declined);
+        let snapshot = Snapshot {
+            peer,
+            size: own.count,
+            declined: unlisted
+                .map(|(key, seq)| digest::id(salt, &key, seq))
+                .collect(),
+            mark: self.view.bookmark(salt, session.scope),
+        };
         let count = rateless::first_block(own.count, asked.count);
-        let response = block(salt, &ids, 0, count);
+        let response = self.block(&snapshot, 0, count);
         self.snapshots.retain(|snapshot| snapshot.peer != peer);
         if self.snapshots.len() >= limits::MAX_SNAPSHOTS {
             self.snapshots.pop_front();
         }
-        self.snapshots.push_back(Snapshot { peer, salt, ids });
+        self.snapshots.push_back(snapshot);
         response
     }
 
-    fn is_fetching(&self) -> bool {
-        self.sessions.values().any(|session| {
-            session
-                .round
-                .as_ref()
-                .is_some_and(|round| round.cursor.is_some())
-        })
-    }
-
-    /// Later cells of the list as it was when the first ones were told. One that is no longer there is told as it is
+    /// Later cells of the list as it was when the first ones were told. One that is no longer remembered is told as it is
     /// now; if it changed, the other side finds no difference it can decode and fetches pages.
-    fn more_cells(&self, now: Now, peer: PeerKey, range: CellRange) -> PeerResponse {
-        let snapshot = self
+    fn more_cells(&mut self, peer: PeerKey, range: CellRange) -> PeerResponse {
+        let Some(session) = self.sessions.get(&peer) else {
+            return PeerResponse::default();
+        };
+        let at = self
             .snapshots
             .iter()
-            .find(|snapshot| snapshot.peer == peer && snapshot.salt == range.salt);
-        let ids = match (snapshot, self.sessions.get(&peer)) {
-            (Some(snapshot), _) => Arc::clone(&snapshot.ids),
-            (None, Some(session)) => self
-                .view
-                .elements(session.scope, &session.declined, now)
-                .map(|(key, seq)| digest::id(range.salt, &key, seq))
-                .collect(),
-            (None, None) => return PeerResponse::default(),
-        };
+            .position(|known| known.peer == peer && known.mark.salt() == range.salt);
+        let known = at.and_then(|at| self.snapshots.remove(at));
+        let is_known = known.is_some();
+        let snapshot = known.unwrap_or_else(|| Snapshot {
+            peer,
+            size: self.view.count(session.scope),
+            declined: Vec::new(),
+            mark: self.view.bookmark(range.salt, session.scope),
+        });
         let first = usize::try_from(range.first).unwrap_or(usize::MAX);
         let count = usize::try_from(range.count).unwrap_or(usize::MAX);
-        block(range.salt, &ids, first, count)
+        let response = self.block(&snapshot, first, count);
+        if is_known {
+            self.snapshots.push_back(snapshot);
+        }
+        response
+    }
+
+    /// The answer with these cells of a list.
+    fn block(&mut self, list: &Snapshot, first: usize, count: usize) -> PeerResponse {
+        let mut cells = self.view.cells(list.mark, first, count);
+        for id in &list.declined {
+            rateless::toggle_from(&mut cells, first, *id, 1);
+        }
+        for (cell, place) in cells.iter_mut().zip(first..) {
+            cell.count = cell
+                .count
+                .wrapping_sub(rateless::expected(list.size, place));
+        }
+        PeerResponse {
+            count: list.size,
+            cells: Some(CellBlock {
+                salt: list.mark.salt(),
+                first: u32::try_from(first).unwrap_or(u32::MAX),
+                cells,
+            }),
+            ..PeerResponse::default()
+        }
     }
 
     /// The records with the ids asked for, as far as they fit into a frame.
@@ -232,11 +259,8 @@ impl Engine {
         let ids: BTreeSet<u64> = want.ids.iter().copied().collect();
         let mut response = PeerResponse::default();
         let mut room = MAX_FRAME_BYTES - limits::FRAME_HEADROOM_BYTES;
-        for item in self.view.list(None, session.scope, now.wall) {
+        for item in self.view.find(want.salt, &ids, session.scope, now.wall) {
             let (key, seq) = (item.record.key(), item.record.seq());
-            if !ids.contains(&digest::id(want.salt, &key, seq)) {
-                continue;
-            }
             let size = codec::entry_bytes(item.record.envelope().len());
             if response.records.len() == limits::MAX_RECORDS_PER_FRAME || size > room {
                 break;
@@ -246,23 +270,5 @@ impl Engine {
             response.records.push(item.entry());
         }
         response
-    }
-}
-
-/// The answer with these cells of a list.
-fn block(salt: u64, ids: &[u64], first: usize, count: usize) -> PeerResponse {
-    let size = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    let mut cells = rateless::encode(ids, first, count);
-    for (cell, place) in cells.iter_mut().zip(first..) {
-        cell.count = cell.count.wrapping_sub(rateless::expected(size, place));
-    }
-    PeerResponse {
-        count: size,
-        cells: Some(CellBlock {
-            salt,
-            first: u32::try_from(first).unwrap_or(u32::MAX),
-            cells,
-        }),
-        ..PeerResponse::default()
     }
 }

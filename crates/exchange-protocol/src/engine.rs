@@ -1,6 +1,6 @@
 //! The engine: routes what happened, and holds what is to be done until it is asked for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use btcfed_core::config::NodeConfig;
@@ -18,9 +18,12 @@ use crate::defence::score::{Offence, Scores};
 use crate::limits;
 use crate::message::{ErrorCode, ErrorReply, Message};
 use crate::phase::{Phase, PhaseEvent};
+use crate::reconcile::salts::Salts;
+use crate::reconcile::shared::Shared;
 use crate::relay::tree::News;
 use crate::schedule::SyncTimer;
 use crate::session::{Closing, Session};
+use crate::sessions::Sessions;
 use crate::view::View;
 
 /// What an [`Engine`] is made of.
@@ -51,15 +54,18 @@ pub struct Engine {
     pub(crate) rng: SeededRng,
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) view: View,
-    pub(crate) sessions: BTreeMap<PeerKey, Session>,
+    pub(crate) sessions: Sessions,
     pub(crate) timer: SyncTimer,
     pub(crate) counters: ExchangeCounters,
     pub(crate) snapshots: VecDeque<Snapshot>,
+    pub(crate) salts: Salts,
     pub(crate) news: News,
     parked: Parked,
     scores: Scores,
     phase: Phase,
     pending: BTreeMap<CommandId, Pending>,
+    /// The same by peer.
+    pending_by: BTreeSet<(PeerKey, CommandId)>,
     next_id: u64,
     out: VecDeque<Output>,
 }
@@ -96,16 +102,27 @@ impl Engine {
             rng: SeededRng::from_seed(options.seed),
             verifier: options.verifier,
             view: View::new(options.own, options.set),
-            sessions: BTreeMap::new(),
+            sessions: Sessions::default(),
             counters: ExchangeCounters::default(),
             snapshots: VecDeque::new(),
+            salts: Salts::default(),
             news: News::default(),
             parked: Parked::default(),
             scores: Scores::default(),
             phase: Phase::default(),
             pending: BTreeMap::new(),
+            pending_by: BTreeSet::new(),
             next_id: 1,
             out: VecDeque::new(),
+        }
+    }
+
+    /// An engine whose store shows what others of a simulation begin with too.
+    pub(crate) fn sharing(options: EngineOptions, shared: Arc<Shared>) -> Self {
+        let view = View::sharing(options.own, shared);
+        Self {
+            view,
+            ..Self::new(options)
         }
     }
 
@@ -147,7 +164,11 @@ impl Engine {
             return;
         };
         self.parked.keep(*peer, session.budgets);
-        self.pending.retain(|_, pending| pending.peer != *peer);
+        let (first, last) = (CommandId(0), CommandId(u64::MAX));
+        let open = self.pending_by.range((*peer, first)..=(*peer, last));
+        for (_, id) in open.copied().collect::<Vec<_>>() {
+            self.take_pending(id);
+        }
         if let Some(Closing {
             at: Some(_),
             reaction: Some(reaction),
@@ -205,7 +226,7 @@ impl Engine {
 
     fn response(&mut self, now: Now, id: CommandId, frame: &[u8]) {
         self.received(frame);
-        let Some(Pending { peer, sent, .. }) = self.pending.remove(&id) else {
+        let Some(Pending { peer, sent, .. }) = self.take_pending(id) else {
             return;
         };
         let message = match codec::decode(frame) {
@@ -243,7 +264,7 @@ impl Engine {
     }
 
     fn failed(&mut self, now: Now, id: CommandId, error: RequestError) {
-        let Some(Pending { peer, sent, .. }) = self.pending.remove(&id) else {
+        let Some(Pending { peer, sent, .. }) = self.take_pending(id) else {
             return;
         };
         self.failed_request(now, peer, sent);
@@ -354,11 +375,6 @@ impl Engine {
 
     /// Does everything that is due.
     fn tick(&mut self, now: Now) {
-        for session in self.sessions.values_mut() {
-            session
-                .paused_until
-                .take_if(|until| *until <= now.monotonic);
-        }
         while let Some((id, pending)) = self.pending.first_key_value()
             && pending.deadline <= now.monotonic
         {
@@ -368,23 +384,31 @@ impl Engine {
         self.start_due_rounds(now);
         self.graft_due(now);
         self.announce_due(now);
+        self.refresh(now);
+    }
+
+    /// Looks again at the conversations that may have changed.
+    pub(crate) fn refresh(&mut self, now: Now) {
+        self.sessions.refresh(now.monotonic, self.view.own_record());
     }
 
     fn close_due(&mut self, now: Now) {
-        for (peer, session) in &mut self.sessions {
-            let Some(closing) = &mut session.closing else {
+        self.refresh(now);
+        for peer in self.sessions.take_due(now.monotonic) {
+            let session = self.sessions.get_mut(&peer);
+            let Some(closing) = session.and_then(|session| session.closing.as_mut()) else {
                 continue;
             };
             if closing.at.take_if(|at| *at <= now.monotonic).is_some() {
                 if let Some(reaction) = closing.reaction {
                     self.out.push_back(Output::Penalty {
-                        peer: *peer,
+                        peer,
                         reaction,
                         reason: closing.reason.clone(),
                     });
                 }
                 self.out.push_back(Output::Close {
-                    peer: *peer,
+                    peer,
                     reason: closing.reason.clone(),
                 });
             }
@@ -464,6 +488,7 @@ impl Engine {
         let frame = codec::encode(message);
         self.sent(frame.len());
         let deadline = now.monotonic.saturating_add(limits::REQUEST_TIMEOUT);
+        self.pending_by.insert((peer, id));
         self.pending.insert(
             id,
             Pending {
@@ -473,6 +498,12 @@ impl Engine {
             },
         );
         self.push(Output::Send { peer, id, frame });
+    }
+
+    fn take_pending(&mut self, id: CommandId) -> Option<Pending> {
+        let pending = self.pending.remove(&id)?;
+        self.pending_by.remove(&(pending.peer, id));
+        Some(pending)
     }
 
     fn received(&mut self, frame: &[u8]) {
@@ -516,12 +547,7 @@ impl Exchange for Engine {
     }
 
     fn next_deadline(&self) -> Option<MonotonicTime> {
-        let own = self.view.own_record();
-        let sessions = self
-            .sessions
-            .values()
-            .filter_map(|session| session.deadline(own))
-            .min();
+        let sessions = self.sessions.next_due();
         let request = self
             .pending
             .first_key_value()

@@ -91,6 +91,9 @@ pub const MAX_HINTS: usize = 2048;
 /// How long ids for a link beside the tree are gathered: longer than the tree takes to bring the record there.
 pub const HINT_DELAY: Duration = Duration::from_millis(100);
 
+/// How much longer the side of a link with the larger key gathers ids: most of what it would tell it is told meanwhile.
+pub const HINT_TURN: Duration = Duration::from_millis(50);
+
 /// How long a record that was told of by its id may take to arrive on another way.
 pub const GRAFT_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -132,8 +135,12 @@ pub const MAX_PARALLEL_ROUNDS: usize = 2;
 /// Lists up to this length are fetched without a slot: those of newcomers.
 pub const SHORT_LIST: u32 = 16;
 
-/// Cells in the first answer about different lists: enough for about 20 differences.
-pub const FIRST_CELLS: usize = 32;
+/// Cells in the first answer about different lists: enough for 10 differences nearly always, for 20 mostly.
+pub const FIRST_CELLS: usize = 36;
+
+/// Cells in the first answer beyond one and a half for each difference that the lengths of the lists show: with them one block
+/// in a hundred is not enough.
+pub const SPARE_CELLS: usize = 24;
 
 /// Most cells of one reconciliation: enough for about 2 900 differences, and they fit into one frame.
 pub const MAX_CELLS: usize = 4096;
@@ -141,10 +148,30 @@ pub const MAX_CELLS: usize = 4096;
 /// Most bytes the cells of a block take: 8 of id, 4 of check and one of count each, and some more for large counts.
 pub const MAX_CELL_BYTES: usize = MAX_CELLS * 15;
 
+/// How long the rows of cells are that are kept ready: a longer one is made when the first one asks for it.
+pub const ROW_LENGTHS: [usize; 3] = [64, 512, MAX_CELLS];
+
+/// Most rows of cells kept ready: the own one and those of 16 neighbours, of about 100 kB each. The one that was not used for
+/// the longest time goes first.
+pub const MAX_ROWS: usize = 17;
+
+/// Most changes of a row that are remembered, so that later blocks fit the first one.
+pub const MAX_ROW_LOG: usize = 1024;
+
+/// Most salts for which the root of the own list is kept ready. The one that was not used for the longest time goes first.
+pub const MAX_ROOTS: usize = 64;
+
+/// Most keys remembered to have changed lately; differences are looked for among them before the list is walked.
+pub const MAX_RECENT_CHANGES: usize = 1024;
+
+/// How long a node uses its salts: long enough that nearly no question walks a list, and too short to be worth crafting
+/// records for.
+pub const SALT_LIFETIME: Duration = Duration::from_secs(3600);
+
 /// Most ids in one question for records.
 pub const MAX_WANTED: usize = 1024;
 
-/// Most lists that are kept as they were, so that later blocks of cells fit the first one. The oldest goes first.
+/// Most lists that are remembered as they were, so that later blocks of cells fit the first one. The oldest goes first.
 pub const MAX_SNAPSHOTS: usize = 16;
 
 /// Most versions one peer has and this node declined, which are counted as if they were in its list towards that peer.

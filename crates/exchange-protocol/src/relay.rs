@@ -142,12 +142,12 @@ impl Engine {
         if records.is_empty() {
             return;
         }
-        let delay = self.hint_delay();
+        let (delay, own) = (self.hint_delay(), self.view.own_key());
         for record in &records {
             let (key, seq) = (record.key(), record.seq());
             let is_new = !self.view.has_record(&key);
             self.view.add_pending(now.monotonic, record);
-            self.news.arrived(open_id(&key, seq));
+            self.news.arrived(key, seq);
             let source = self.sessions.get_mut(from).filter(|_| is_new);
             let may_relay = is_news
                 && source.is_none_or(|s| s.budgets.new_identities.take(now.monotonic, 1))
@@ -155,13 +155,21 @@ impl Engine {
             if !may_relay {
                 continue;
             }
-            for (peer, session) in &mut self.sessions {
+            self.sessions.visit(|peer, session| {
                 let fits = record.is_leaving() || is_meaningful(record, session.scope);
                 let lacks = !session.known.has(&key, seq);
-                if peer != from && *peer != key && session.closing.is_none() && fits && lacks {
+                let is_told =
+                    peer != from && *peer != key && session.closing.is_none() && fits && lacks;
+                if is_told {
+                    let delay = if delay.is_zero() {
+                        delay
+                    } else {
+                        delay + Self::hint_turn(&own, peer)
+                    };
                     session.tell(now.monotonic, delay, record);
                 }
-            }
+                is_told
+            });
         }
         let patch: PeerPatch = records.into_iter().map(PeerOp::Learn).collect();
         self.push(Output::Store(patch));
@@ -202,7 +210,7 @@ impl Engine {
         let duplicate = triage
             .listed
             .iter()
-            .filter(|(key, seq)| self.news.was_pushed(open_id(key, *seq)))
+            .filter(|(key, seq)| self.news.was_pushed(open_id(key, *seq), &peer))
             .count();
         let ids: Vec<u64> = triage
             .candidates
@@ -211,7 +219,7 @@ impl Engine {
             .collect();
         let mut intake = self.take_in(now, peer, triage, false);
         for id in ids {
-            self.news.pushed(id);
+            self.news.pushed(id, peer);
         }
         // While lists are still being found out, news come from everywhere at once and say nothing about the links either.
         let is_calm = self.phase() == Phase::Maintenance;
@@ -299,9 +307,10 @@ impl Engine {
             .is_none_or(|known| known.seq() < record.seq());
         if is_ours && is_newer {
             let delay = self.hint_delay();
-            for session in self.sessions.values_mut() {
+            self.sessions.visit(|_, session| {
                 session.tell_own(now.monotonic, delay, &record);
-            }
+                true
+            });
             self.view.set_own_record(record);
         }
     }
@@ -309,16 +318,14 @@ impl Engine {
     /// Sends every announcement that is due.
     pub(crate) fn announce_due(&mut self, now: Now) {
         let own = self.view.own_record().cloned();
-        let due: Vec<PeerKey> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| {
-                session
-                    .announce_due(own.as_ref())
-                    .is_some_and(|due| due <= now.monotonic)
-            })
-            .map(|(peer, _)| *peer)
-            .collect();
+        self.refresh(now);
+        let mut due = self.sessions.take_due(now.monotonic);
+        due.retain(|peer| {
+            let session = self.sessions.get(peer);
+            session
+                .and_then(|session| session.announce_due(own.as_ref()))
+                .is_some_and(|due| due <= now.monotonic)
+        });
         for peer in due {
             self.announce(now, peer, own.as_ref());
         }

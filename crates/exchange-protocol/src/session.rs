@@ -149,6 +149,11 @@ impl Session {
         self.round.is_none() && !self.only_asks && !self.is_paused(now)
     }
 
+    /// True when the list of the peer is known to be so short that it needs no slot.
+    pub(crate) fn is_short(&self) -> bool {
+        self.count.is_some_and(|count| count <= limits::SHORT_LIST)
+    }
+
     /// True when the peer has not heard of the newest own record on this connection.
     pub(crate) fn owes_own_record(&self, own: Option<&SignedRecord>) -> bool {
         own.is_some_and(|own| {

@@ -20,15 +20,15 @@ impl Engine {
 
     /// Starts every round that is due: first words, queued rounds, the periodic one.
     pub(crate) fn start_due_rounds(&mut self, now: Now) {
-        let due: Vec<PeerKey> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.can_start_round(now.monotonic))
-            .filter(|(_, session)| {
-                session.wants_round || session.hello_due.is_some_and(|due| due <= now.monotonic)
+        let mut due = self.sessions.take_due(now.monotonic);
+        self.refresh(now);
+        due.retain(|peer| {
+            self.sessions.get(peer).is_some_and(|session| {
+                let is_hello_due = session.hello_due.is_some_and(|due| due <= now.monotonic);
+                session.can_start_round(now.monotonic) && is_hello_due
             })
-            .map(|(peer, _)| *peer)
-            .collect();
+        });
+        due.extend(self.sessions.wanting());
         for peer in due {
             self.start_round(now, peer);
         }
@@ -56,17 +56,12 @@ impl Engine {
     }
 
     fn start_round(&mut self, now: Now, peer: PeerKey) {
-        let slots = self
-            .sessions
-            .values()
-            .filter(|session| session.round.as_ref().is_some_and(|r| r.fetches))
-            .count();
+        self.refresh(now);
+        let slots = self.sessions.fetching();
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
         };
-        let is_short = session
-            .count
-            .is_some_and(|count| count <= limits::SHORT_LIST);
+        let is_short = session.is_short();
         let has_slot = slots < limits::MAX_PARALLEL_ROUNDS;
         // Somebody who was compared before and waits for a slot gains nothing from another comparison.
         if session.wants_round && session.introduced && !is_short && !has_slot {
@@ -94,12 +89,11 @@ impl Engine {
             ..Round::default()
         });
         let hello = is_first.then(|| self.hello(now, &peer));
-        let [a, b, c, d, ..] = self.rng.next_u64().to_le_bytes();
-        let salt = u32::from_le_bytes([a, b, c, d]);
+        let salt = self.salts.of_questions(now.monotonic, &mut self.rng);
         let Some(session) = self.sessions.get(&peer) else {
             return;
         };
-        let summary = self.view.summary(salt, scope, &session.declined, now);
+        let summary = self.view.summary(salt, scope, &session.declined);
         let request = PeerRequest {
             hello,
             mode,

@@ -166,7 +166,7 @@ fn beside_the_tree_only_ids_are_told_and_whoever_lacks_the_record_gets_it() {
     bench.settle();
     bench.ask(1, &announcement(&[entry(&record(9, 1))]));
     assert_eq!(bench.announced_to(3), [(key(9), 1)]);
-    bench.wait(limits::HINT_DELAY);
+    bench.wait(limits::HINT_DELAY + limits::HINT_TURN);
     assert_eq!(bench.announced_to(2), []);
     let (_, Message::Announcement(told)) = bench.sent_to(2).pop().unwrap() else {
         panic!("not told");
@@ -207,7 +207,7 @@ fn an_id_that_stays_unknown_is_asked_for_and_an_empty_promise_is_counted() {
             teller.answer(id, &Message::Announcement(prune));
             teller.settle();
             teller.ask(7, &announcement(&[entry(&record(9, 1))]));
-            teller.wait(limits::HINT_DELAY);
+            teller.wait(limits::HINT_DELAY + limits::HINT_TURN);
             match teller.sent_to(8).pop() {
                 Some((_, Message::Announcement(told))) => told.ids,
                 other => panic!("{other:?}"),
