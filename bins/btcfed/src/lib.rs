@@ -40,6 +40,10 @@ pub mod systemd;
 pub mod view;
 pub mod wire;
 
+pub use btcfed_core::network::RequestError;
+pub use btcfed_core::protocol::{Protocol, ProtocolRequest, ProtocolRequests, RegisterError};
 pub use btcfed_core::{NodeConfig, SecretKey};
-pub use btcfed_node_orchestrator::{NodeEvent, NodeEvents, NodeHandle, NodeStatus, ReloadReport};
+pub use btcfed_node_orchestrator::{
+    NodeError, NodeEvent, NodeEvents, NodeHandle, NodeStatus, ReloadReport,
+};
 pub use wire::{BuildError, Node, NodeBuilder};

@@ -8,6 +8,7 @@ use btcfed_core::config::{ConfigError, ConfigSource, NodeConfig};
 use btcfed_core::exchange::Exchange;
 use btcfed_core::identity::{SecretKey, StrictVerifier};
 use btcfed_core::network::{Network, NetworkError, NetworkEvent};
+use btcfed_core::protocol::{Protocol, ProtocolRequests, Protocols, RegisterError};
 use btcfed_core::reconfigure::Reconfigure;
 use btcfed_core::store::{PeerStore, StoreError};
 use btcfed_core::time::Clock;
@@ -55,6 +56,7 @@ pub struct NodeBuilder {
     config: Arc<NodeConfig>,
     config_source: Option<Arc<dyn ConfigSource>>,
     exchange: Option<Box<dyn Exchange>>,
+    protocols: Protocols,
     secret: SecretKey,
     seed: Option<u64>,
     store: Option<Arc<dyn PeerStore>>,
@@ -71,6 +73,7 @@ impl NodeBuilder {
             config: Arc::new(config),
             config_source: None,
             exchange: None,
+            protocols: Protocols::default(),
             secret,
             seed: None,
             store: None,
@@ -112,6 +115,18 @@ impl NodeBuilder {
         self
     }
 
+    /// Registers a protocol of the application, for example `/chat/1.0.0`, on the connections of the node. Peers that
+    /// registered the same name can be asked with the first half of the result; what they ask arrives at the second.
+    ///
+    /// # Errors
+    /// Not a protocol name, or one that is taken, or there are too many. Nothing changed.
+    pub fn register_protocol(
+        &mut self,
+        name: &str,
+    ) -> Result<(Protocol, ProtocolRequests), RegisterError> {
+        self.protocols.register(name.parse()?)
+    }
+
     /// Seeds jitter and random choices, instead of the operating system's randomness.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
@@ -141,7 +156,9 @@ impl NodeBuilder {
                 store
             }
         };
-        let options = SpawnOptions::new(self.secret.clone(), &self.config).agent(&self.agent);
+        let options = SpawnOptions::new(self.secret.clone(), &self.config)
+            .agent(&self.agent)
+            .protocols(self.protocols);
         let (network, events, task) = btcfed_network::spawn(options).await?;
         let seed = match self.seed {
             Some(seed) => seed,

@@ -22,6 +22,12 @@ impl fmt::Display for CommandId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestToken(pub u64);
 
+impl fmt::Display for RequestToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{:x}", self.0)
+    }
+}
+
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -298,6 +304,9 @@ pub enum RequestError {
     /// The peer sent something that is not a frame.
     #[error("malformed answer")]
     Malformed,
+    /// The peer ended the request without an answer: it has too much to do, or does not want to. It may have been processed.
+    #[error("the peer gave no answer")]
+    NotAnswered,
     /// The peer is not connected; nothing was sent.
     #[error("not connected")]
     NotConnected,
@@ -314,9 +323,11 @@ impl RequestError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Busy | Self::ConnectionClosed | Self::NotConnected | Self::Timeout => {
-                ErrorKind::Transient
-            }
+            Self::Busy
+            | Self::ConnectionClosed
+            | Self::NotAnswered
+            | Self::NotConnected
+            | Self::Timeout => ErrorKind::Transient,
             Self::Malformed | Self::UnsupportedProtocol => ErrorKind::Peer,
             Self::FrameTooLarge => ErrorKind::Fatal,
         }

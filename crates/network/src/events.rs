@@ -294,11 +294,14 @@ impl Host {
                 request,
                 channel,
             } => match self.incoming.insert(request_id, channel) {
-                Some(token) => self.tell(NetworkEvent::Request {
-                    peer,
-                    token,
-                    frame: request,
-                }),
+                Some(token) => {
+                    tracing::debug!(id = %token, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "request", bytes = request.len(), "message");
+                    self.tell(NetworkEvent::Request {
+                        peer,
+                        token,
+                        frame: request,
+                    });
+                }
                 None => self.counters.request_dropped(),
             },
             Message::Response {
@@ -306,6 +309,7 @@ impl Host {
                 response,
             } => {
                 if let Some(request) = self.outgoing.finished(request_id) {
+                    tracing::debug!(id = %request.id, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "answer", bytes = response.len(), "message");
                     self.tell(NetworkEvent::Response {
                         id: request.id,
                         peer,

@@ -24,6 +24,7 @@ use libp2p::swarm::{Config, ConnectionId, SwarmEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::PROTOCOL;
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::connection::{Closing, ConnectionTable, Liveness};
 use crate::convert;
@@ -90,7 +91,7 @@ pub(crate) struct Host {
 impl Host {
     /// Builds everything and binds every listener. On error nothing is left behind.
     pub(crate) async fn start(
-        options: SpawnOptions,
+        mut options: SpawnOptions,
     ) -> Result<(Self, NetworkHandle, NetworkEvents), NetworkError> {
         listen::check(&options.network.addresses)?;
         let addresses = listen::without_missing_ipv6(options.network.addresses.clone());
@@ -109,7 +110,9 @@ impl Host {
             // Nobody is let in before the node says who may.
             gate.admit(Some(Vec::new()));
         }
-        let behaviour = Behaviour::new(&options, keypair.public(), gate, Arc::clone(&counters));
+        let protocols = std::mem::take(&mut options.protocols).into_ports();
+        let (public, counted) = (keypair.public(), Arc::clone(&counters));
+        let behaviour = Behaviour::new(&options, public, gate, counted, protocols);
         let config = Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), config);
         let (command_sender, commands) = mpsc::channel(btcfed_core::limits::NETWORK_COMMAND_QUEUE);
@@ -475,6 +478,8 @@ impl Host {
             // Without a connection libp2p would dial by itself.
             match convert::peer_id(&request.peer).filter(|peer| frames.is_connected(peer)) {
                 Some(peer) => {
+                    let to = request.peer.peer_id();
+                    tracing::debug!(id = %request.id, peer = %to, protocol = PROTOCOL, direction = "out", kind = "request", bytes = request.frame.len(), "message");
                     let name = frames.send_request(&peer, request.frame.clone());
                     self.outgoing.sent(name, request);
                 }
@@ -495,6 +500,7 @@ impl Host {
         let Some((name, channel)) = self.incoming.answer(token) else {
             return;
         };
+        tracing::debug!(id = %token, protocol = PROTOCOL, direction = "out", kind = "answer", bytes = frame.len(), "message");
         if frame.len() > MAX_FRAME_BYTES {
             // Dropping the channel resets the stream: the peer is told at once that there is no answer.
             tracing::error!(

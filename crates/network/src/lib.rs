@@ -62,6 +62,7 @@
 //!
 //! No libp2p type appears in the public interface.
 
+mod applications;
 mod behaviour;
 mod connection;
 mod convert;

@@ -28,8 +28,15 @@ pub(crate) const MAX_REQUESTS_QUEUED: usize = 64;
 /// One stream holds at most one frame, so this also bounds the memory of a connection.
 pub(crate) const MAX_STREAMS_PER_CONNECTION: usize = 2 * MAX_REQUESTS_IN_FLIGHT;
 
-/// Multiplexed streams per connection of all protocols; leaves room for identify and ping.
-pub(crate) const MAX_YAMUX_STREAMS: usize = 64;
+/// Streams of application protocols that one connection may have open towards this node. Further ones are dropped.
+pub(crate) const MAX_APPLICATION_STREAMS_PER_PEER: usize = 16;
+
+/// Streams of application protocols that all peers together may have open towards this node. One stream holds at most
+/// one frame, so this bounds their memory to 64 MiB. Further ones are dropped.
+pub(crate) const MAX_APPLICATION_STREAMS: usize = 1024;
+
+/// Multiplexed streams per connection of all protocols; leaves room for identify and ping, and for the application.
+pub(crate) const MAX_YAMUX_STREAMS: usize = 128;
 
 /// How long a request may take from its first byte to the last one of its answer, unless the wiring says otherwise.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
