@@ -11,6 +11,7 @@ mod common;
 
 mod bad_input;
 mod commands;
+mod correlation;
 mod doctor;
 mod faults;
 mod federation;

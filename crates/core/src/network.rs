@@ -58,6 +58,13 @@ pub enum NetworkCommand {
         /// Everybody who may connect; `None` lets everybody in.
         peers: Option<Vec<PeerKey>>,
     },
+    /// Give up a dial or a request that is not answered yet. It is answered at once, by [`NetworkEvent::DialFailed`] with
+    /// [`DialError::Aborted`] or by [`NetworkEvent::RequestFailed`] with [`RequestError::Cancelled`]. An id that is
+    /// unknown or answered already is dropped silently.
+    Cancel {
+        /// The command to give up.
+        id: CommandId,
+    },
     /// Open a connection. Answered by [`NetworkEvent::Connected`] or [`NetworkEvent::DialFailed`] with the same id.
     Dial {
         /// Correlation id.
@@ -295,6 +302,9 @@ pub enum RequestError {
     /// The peer's bounded queue on this side is full; nothing was sent.
     #[error("too many requests in flight to this peer")]
     Busy,
+    /// This node gave it up; it may have been processed.
+    #[error("cancelled")]
+    Cancelled,
     /// The connection ended first; the request may have been processed.
     #[error("connection closed")]
     ConnectionClosed,
@@ -324,6 +334,7 @@ impl RequestError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Busy
+            | Self::Cancelled
             | Self::ConnectionClosed
             | Self::NotAnswered
             | Self::NotConnected

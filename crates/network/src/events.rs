@@ -10,6 +10,7 @@ use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId
 use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
 use libp2p::{PeerId, identify, ping};
 use tokio::time::Instant;
+use tracing::field::display;
 
 use crate::behaviour::BehaviourEvent;
 use crate::connection::Change;
@@ -133,7 +134,7 @@ impl Host {
         } else {
             Direction::Inbound
         };
-        tracing::debug!(peer = %peer.peer_id(), %addr, direction = direction.as_str(), %connection, "established");
+        tracing::debug!(peer = %peer.peer_id(), %addr, direction = direction.as_str(), %connection, dial = dial.as_ref().map(|dial| display(dial.id)), "established");
         let now = self.now();
         if let (Direction::Outbound, Some(ip)) =
             (direction, self.swarm.behaviour().gate.remote_ip(connection))
@@ -145,6 +146,9 @@ impl Host {
             .set_connections(self.table.established_count());
         match (change, dial) {
             (Some(_), dial) => {
+                if let Some(dial) = &dial {
+                    self.dialled.insert(peer, dial.id);
+                }
                 let (command, remote_ip) = (
                     dial.map(|dial| dial.id),
                     self.swarm.behaviour().gate.remote_ip(connection),
@@ -176,7 +180,8 @@ impl Host {
         self.counters
             .set_connections(self.table.established_count());
         if let Some(Change::Down(peer, reason)) = change {
-            tracing::debug!(peer = %peer.peer_id(), reason = reason.as_str(), "disconnected");
+            let dial = self.dialled.remove(&peer).map(display);
+            tracing::debug!(peer = %peer.peer_id(), dial, reason = reason.as_str(), "disconnected");
             for request in self.outgoing.drain_waiting(&peer) {
                 let error = RequestError::NotConnected;
                 self.tell(NetworkEvent::RequestFailed {
@@ -203,7 +208,7 @@ impl Host {
             self.counters.connection_refused();
         }
         if let Some(mut dial) = self.dials.remove(connection) {
-            tracing::debug!(%connection, error = %chain(&error), "dial failed");
+            tracing::debug!(dial = %dial.id, %connection, error = %chain(&error).escape_debug(), "attempt failed");
             dial.failed(error);
             let (now, names) = (self.now(), &self.names);
             dial.replace_failed(
@@ -225,7 +230,8 @@ impl Host {
                 self.tell(NetworkEvent::Ping { peer, rtt });
             }
             Err(error) => {
-                tracing::debug!(peer = %peer.peer_id(), error = %chain(&error), "ping failed")
+                let dial = self.dialled.get(&peer).map(display);
+                tracing::debug!(peer = %peer.peer_id(), dial, error = %chain(&error).escape_debug(), "ping failed")
             }
         }
     }
@@ -239,7 +245,8 @@ impl Host {
                 .protocols
                 .iter()
                 .any(|protocol| protocol.as_ref() == PROTOCOL);
-            tracing::debug!(peer = %peer.peer_id(), agent = %agent.escape_debug(), speaks_protocol, "identified");
+            let dial = self.dialled.get(&peer).map(display);
+            tracing::debug!(peer = %peer.peer_id(), dial, agent = %agent.escape_debug(), speaks_protocol, "identified");
             self.tell(NetworkEvent::Identified {
                 peer,
                 agent,
@@ -288,6 +295,7 @@ impl Host {
         let Some(peer) = convert::peer_key(peer) else {
             return;
         };
+        let dial = self.dialled.get(&peer).map(display);
         match message {
             Message::Request {
                 request_id,
@@ -295,7 +303,7 @@ impl Host {
                 channel,
             } => match self.incoming.insert(request_id, channel) {
                 Some(token) => {
-                    tracing::debug!(id = %token, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "request", bytes = request.len(), "message");
+                    tracing::debug!(id = %token, dial, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "request", bytes = request.len(), "message");
                     self.tell(NetworkEvent::Request {
                         peer,
                         token,
@@ -309,7 +317,7 @@ impl Host {
                 response,
             } => {
                 if let Some(request) = self.outgoing.finished(request_id) {
-                    tracing::debug!(id = %request.id, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "answer", bytes = response.len(), "message");
+                    tracing::debug!(id = %request.id, dial, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "answer", bytes = response.len(), "message");
                     self.tell(NetworkEvent::Response {
                         id: request.id,
                         peer,
@@ -358,12 +366,13 @@ impl Host {
 
     fn fail(&mut self, request: Outgoing, error: RequestError) {
         let Outgoing { id, peer, .. } = request;
-        tracing::debug!(peer = %peer.peer_id(), command = %id, %error, "request failed");
+        let dial = self.dialled.get(&peer).map(display);
+        tracing::debug!(%id, dial, peer = %peer.peer_id(), %error, "request failed");
         self.tell(NetworkEvent::RequestFailed { id, peer, error });
         self.send_next(&peer);
     }
 
-    fn send_next(&mut self, peer: &PeerKey) {
+    pub(crate) fn send_next(&mut self, peer: &PeerKey) {
         if let Some(next) = self.outgoing.release(peer) {
             self.send(next);
         }

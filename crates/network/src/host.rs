@@ -3,7 +3,7 @@
 //! Backpressure: the swarm is polled only while a slot for an event is free. A node that does not keep up makes this
 //! task stop reading from connections, TCP fills up, and the peers wait. Commands and reloads are taken meanwhile.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::PROTOCOL;
 use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::cancel::Cancels;
 use crate::connection::{Closing, ConnectionTable, Liveness};
 use crate::convert;
 use crate::dial::{Dial, Dials};
@@ -73,6 +74,9 @@ pub(crate) struct Host {
     pub(crate) answered: Option<Instant>,
     pub(crate) listeners: Listeners,
     pub(crate) names: KnownNames<ConnectionId>,
+    pub(crate) cancels: Cancels,
+    /// The dial behind the connection of a peer, for the log.
+    pub(crate) dialled: HashMap<PeerKey, CommandId>,
     pub(crate) refused: Arc<Refused>,
     pub(crate) setup_timeout: Arc<SetupTimeout>,
     pub(crate) counters: Arc<Counters>,
@@ -98,9 +102,14 @@ impl Host {
         let keypair = convert::keypair(&options.secret)?;
         let (refused, counters) = (Arc::new(Refused::default()), Arc::new(Counters::default()));
         let setup_timeout = Arc::new(SetupTimeout::new(options.connection_timeout));
-        let resolved = Arc::new(Resolved::default());
-        let transport =
-            transport::build(&keypair, Arc::clone(&setup_timeout), &refused, &resolved)?;
+        let (resolved, cancels) = (Arc::new(Resolved::default()), Cancels::default());
+        let transport = transport::build(
+            &keypair,
+            Arc::clone(&setup_timeout),
+            &refused,
+            &resolved,
+            &cancels,
+        )?;
         let mut gate = Gate::new(
             ConnectionLimits::effective(&options.network),
             Arc::clone(&refused),
@@ -130,6 +139,8 @@ impl Host {
             answered: None,
             listeners: Listeners::default(),
             names: KnownNames::new(options.network.dns_serve_stale),
+            cancels,
+            dialled: HashMap::new(),
             refused,
             setup_timeout,
             counters: Arc::clone(&counters),
@@ -365,6 +376,7 @@ impl Host {
                 self.swarm.behaviour_mut().gate.admit(peers);
                 self.close_refused();
             }
+            NetworkCommand::Cancel { id } => self.cancel(id),
             NetworkCommand::Dial { id, peer, addrs } => self.dial(id, peer, addrs),
             NetworkCommand::Disconnect { peer } => self.disconnect(&peer),
             NetworkCommand::Request { id, peer, frame } => self.request(id, peer, frame),
@@ -385,6 +397,7 @@ impl Host {
             });
             return;
         }
+        tracing::debug!(dial = %id, peer = peer.map(|peer| tracing::field::display(peer.peer_id())), ?addrs, "dial command");
         let mut dial = Dial::new(id, peer, addrs, &self.listeners.addrs(), &self.refused);
         if peer == Some(self.local) {
             dial.give_up(&DialError::Own);
@@ -426,6 +439,7 @@ impl Host {
                 },
             };
             let connection = opts.connection_id();
+            tracing::debug!(dial = %dial.id, %connection, addrs = ?dial.trying, "trying addresses");
             match self.swarm.dial(opts) {
                 Ok(()) => {
                     self.table
@@ -479,7 +493,8 @@ impl Host {
             match convert::peer_id(&request.peer).filter(|peer| frames.is_connected(peer)) {
                 Some(peer) => {
                     let to = request.peer.peer_id();
-                    tracing::debug!(id = %request.id, peer = %to, protocol = PROTOCOL, direction = "out", kind = "request", bytes = request.frame.len(), "message");
+                    let dial = self.dialled.get(&request.peer).map(tracing::field::display);
+                    tracing::debug!(id = %request.id, dial, peer = %to, protocol = PROTOCOL, direction = "out", kind = "request", bytes = request.frame.len(), "message");
                     let name = frames.send_request(&peer, request.frame.clone());
                     self.outgoing.sent(name, request);
                 }

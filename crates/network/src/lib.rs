@@ -64,6 +64,7 @@
 
 mod applications;
 mod behaviour;
+mod cancel;
 mod connection;
 mod convert;
 mod descriptors;

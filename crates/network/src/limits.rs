@@ -9,6 +9,9 @@ pub(crate) const MAX_CONNECTIONS_PER_PEER: usize = 3;
 /// Most addresses tried in one dial. The rest is refused, so that a long list cannot occupy a dial slot for ever.
 pub(crate) const MAX_DIAL_ADDRESSES: usize = 64;
 
+/// Cancelled dials that a dial under way may not have noticed yet. The tasks of dials run as soon as they are woken.
+pub(crate) const CANCEL_QUEUE: usize = 256;
+
 /// Reloads waiting for the network task.
 pub(crate) const CONTROL_QUEUE: usize = 4;
 

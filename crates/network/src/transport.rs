@@ -22,6 +22,7 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::derive_prelude::Either;
 use libp2p::{Multiaddr, PeerId, Transport, TransportError, dns, noise, tcp, yamux};
 
+use crate::cancel::Cancels;
 use crate::convert;
 use crate::error::{Failure, chain};
 use crate::limits::MAX_YAMUX_STREAMS;
@@ -68,6 +69,7 @@ pub(crate) fn build(
     timeout: Arc<SetupTimeout>,
     refused: &Arc<Refused>,
     resolved: &Arc<Resolved>,
+    cancels: &Cancels,
 ) -> Result<Boxed<Upgraded>, NetworkError> {
     let noise =
         noise::Config::new(keypair).map_err(|e| NetworkError::Transport { reason: chain(&e) })?;
@@ -79,6 +81,7 @@ pub(crate) fn build(
                 local,
                 timeout,
                 resolved: Arc::clone(resolved),
+                cancels: cancels.clone(),
             }
             .boxed(),
             Err(error) => {
@@ -94,6 +97,7 @@ pub(crate) fn build(
                     local,
                     timeout,
                     resolved: Arc::clone(resolved),
+                    cancels: cancels.clone(),
                 }
                 .boxed()
             }
@@ -161,6 +165,7 @@ struct Checked<T> {
     local: PeerId,
     timeout: Arc<SetupTimeout>,
     resolved: Arc<Resolved>,
+    cancels: Cancels,
 }
 
 impl<T> Transport for Checked<T>
@@ -201,8 +206,13 @@ where
             .dial(addr.clone(), opts)
             .map_err(|e| e.map(flatten))?;
         let dial = within(self.timeout.read(), dial);
+        let cancelled = self.cancels.of(addr.clone());
         Ok(Box::pin(async move {
-            let Secured { peer, muxer, ip } = dial.await?;
+            let Secured { peer, muxer, ip } = tokio::select! {
+                biased;
+                () = cancelled => return Err(Failure::Aborted),
+                secured = dial => secured?,
+            };
             if peer == local {
                 return Err(Failure::Own);
             }

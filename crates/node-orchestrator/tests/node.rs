@@ -465,7 +465,8 @@ async fn events_tell_the_application_what_happened() {
         events.next().await,
         Some(NodeEvent::Disconnected {
             peer: test_key(1),
-            reason: DisconnectReason::NotResponding
+            reason: DisconnectReason::NotResponding,
+            dial: None,
         })
     );
 }

@@ -4,6 +4,7 @@
 
 mod applications;
 mod backpressure;
+mod cancel;
 mod connecting;
 mod hostile;
 mod lifecycle;
