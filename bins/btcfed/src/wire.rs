@@ -237,14 +237,7 @@ impl Node {
 /// # Errors
 /// It cannot be opened. A damaged file is no error.
 pub fn open_store(config: &NodeConfig) -> Result<FilePeerStore, StoreError> {
-    let storage = &config.storage;
-    FilePeerStore::open(
-        StoreOptions::new(&config.peers.file)
-            .with_lock_timeout(storage.lock_timeout)
-            .with_watch(storage.watch)
-            .with_debounce(storage.debounce)
-            .with_flush_interval(storage.flush_interval),
-    )
+    FilePeerStore::open(StoreOptions::new(&config.peers.file).with_config(&config.storage))
 }
 
 /// Opens a peers file for one command: nobody watches it.
