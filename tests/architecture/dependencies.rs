@@ -38,6 +38,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("comfy-table", &[BINARY]),
     ("crc32fast", &[STORE]),
     ("fd-lock", &[BINARY, STORE]),
+    ("hickory-resolver", &[NETWORK]),
     ("libp2p", &[NETWORK]),
     ("notify", &[CONFIG, STORE]),
     ("prost", &[CORE, EXCHANGE]),

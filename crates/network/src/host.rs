@@ -42,6 +42,7 @@ use crate::refused::Refused;
 use crate::reload::{PendingReload, Prepare};
 use crate::requests::{Admission, IncomingRequests, Outgoing, OutgoingRequests};
 use crate::resolved::Resolved;
+use crate::resolver::Naming;
 use crate::stats::Counters;
 use crate::transport::{self, SetupTimeout};
 
@@ -103,12 +104,14 @@ impl Host {
         let (refused, counters) = (Arc::new(Refused::default()), Arc::new(Counters::default()));
         let setup_timeout = Arc::new(SetupTimeout::new(options.connection_timeout));
         let (resolved, cancels) = (Arc::new(Resolved::default()), Cancels::default());
+        let naming = Naming::new(&options.network, options.name_servers.take());
         let transport = transport::build(
             &keypair,
             Arc::clone(&setup_timeout),
             &refused,
             &resolved,
             &cancels,
+            &naming,
         )?;
         let mut gate = Gate::new(
             ConnectionLimits::effective(&options.network),

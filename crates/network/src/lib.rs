@@ -84,6 +84,7 @@ mod refused;
 mod reload;
 mod requests;
 mod resolved;
+mod resolver;
 mod stats;
 mod transport;
 

@@ -12,6 +12,12 @@ pub(crate) const MAX_DIAL_ADDRESSES: usize = 64;
 /// Cancelled dials that a dial under way may not have noticed yet. The tasks of dials run as soon as they are woken.
 pub(crate) const CANCEL_QUEUE: usize = 256;
 
+/// How often a question that no name server answered is asked once more.
+pub(crate) const DNS_RETRIES: usize = 1;
+
+/// Answers of name servers kept until their time is over. The least useful one goes first.
+pub(crate) const MAX_CACHED_NAMES: u64 = 1024;
+
 /// Reloads waiting for the network task.
 pub(crate) const CONTROL_QUEUE: usize = 4;
 

@@ -1,5 +1,6 @@
 //! What the network needs to start.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use btcfed_core::config::{NetworkConfig, PeersMode};
@@ -19,6 +20,7 @@ pub struct SpawnOptions {
     pub(crate) agent: String,
     pub(crate) mode: PeersMode,
     pub(crate) protocols: Protocols,
+    pub(crate) name_servers: Option<Vec<SocketAddr>>,
 }
 
 impl SpawnOptions {
@@ -33,7 +35,15 @@ impl SpawnOptions {
             agent: concat!("btcfed/", env!("CARGO_PKG_VERSION")).to_owned(),
             mode: config.peers.mode,
             protocols: Protocols::default(),
+            name_servers: None,
         }
+    }
+
+    /// Asks these name servers, over UDP and TCP, instead of those of the machine.
+    #[must_use]
+    pub fn name_servers(mut self, servers: Vec<SocketAddr>) -> Self {
+        self.name_servers = Some(servers);
+        self
     }
 
     /// The protocols of the application that are served beside the node's own. None unless given.

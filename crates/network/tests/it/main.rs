@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod listening;
 mod liveness;
+mod names;
 mod reload;
 mod requests;
 mod support;
