@@ -28,5 +28,6 @@ mod packaging;
 mod peers;
 mod planted;
 mod reload;
+mod signals;
 mod socket;
 mod surface;

@@ -30,6 +30,7 @@
 pub mod admin;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod config_watch;
 pub mod exit;
 pub mod lock;
 pub mod logging;

@@ -20,6 +20,7 @@ use crate::admin::server::AdminSocket;
 use crate::cli::args::{Color, Global, RunOptions};
 use crate::cli::context::{self, Loaded, create_dir};
 use crate::cli::output::Output;
+use crate::config_watch::ConfigWatch;
 use crate::exit::{CliError, Exit};
 use crate::lock::NodeLock;
 use crate::logging::{Logging, StartError};
@@ -79,14 +80,20 @@ async fn serve(
     let admin = full.config.admin.clone();
     let subject = Subject::default();
     let http = answer_http(&admin, &subject).await?;
+    // Without a file there is nothing to watch.
+    let watch = full
+        .path
+        .clone()
+        .map(|path| ConfigWatch::new(path, &full.config));
     let live = LiveConfig::shared(source, secret.public());
-    let node = Node::builder(full.config, secret)
+    let mut builder = Node::builder(full.config, secret)
         .config_source(Arc::clone(&live))
         .component(Arc::new(logging))
-        .component(Arc::new(kept.clone()))
-        .build()
-        .await
-        .map_err(build_error)?;
+        .component(Arc::new(kept.clone()));
+    if let Some(watch) = &watch {
+        builder = builder.component(Arc::new(watch.clone()));
+    }
+    let node = builder.build().await.map_err(build_error)?;
     let socket = AdminSocket::bind(&admin.socket, admin.mode, &admin.group)?.with_config(live);
     kept.keep();
     let handle = node.handle();
@@ -94,6 +101,9 @@ async fn serve(
     let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
     let signal_task = tokio::spawn(signals.serve(handle.clone()));
     tokio::spawn(systemd::serve(handle.clone()));
+    if let Some(watch) = watch {
+        tokio::spawn(watch.serve(handle.clone()));
+    }
     let announce = tokio::spawn(announce_ready(handle, *output, started));
 
     let ended = tokio::select! {
