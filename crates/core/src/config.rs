@@ -433,6 +433,25 @@ pub const RESTART_KEYS: [&str; 15] = [
     "peers.file",
 ];
 
+impl NetworkConfig {
+    /// The values of `network.dns.*`.
+    fn dns_values(&self) -> [(&'static str, String); 4] {
+        let net = self;
+        [
+            ("network.dns.timeout", format_duration(net.dns_timeout)),
+            ("network.dns.max_ttl", format_duration(net.dns_max_ttl)),
+            (
+                "network.dns.negative_ttl",
+                format_duration(net.dns_negative_ttl),
+            ),
+            (
+                "network.dns.serve_stale",
+                format_duration(net.dns_serve_stale),
+            ),
+        ]
+    }
+}
+
 impl NodeConfig {
     /// Every value by its key in `conf.yaml`, in the spelling of that file. Secrets are not part of it.
     #[must_use]
@@ -473,16 +492,6 @@ impl NodeConfig {
             ("network.backoff.max", format_duration(net.backoff.max())),
             ("network.backoff.factor", net.backoff.factor().to_string()),
             ("network.backoff.jitter", net.backoff.jitter().to_string()),
-            ("network.dns.timeout", format_duration(net.dns_timeout)),
-            ("network.dns.max_ttl", format_duration(net.dns_max_ttl)),
-            (
-                "network.dns.negative_ttl",
-                format_duration(net.dns_negative_ttl),
-            ),
-            (
-                "network.dns.serve_stale",
-                format_duration(net.dns_serve_stale),
-            ),
             ("network.breaker.failures", net.breaker.failures.to_string()),
             (
                 "network.breaker.cooldown",
@@ -516,6 +525,7 @@ impl NodeConfig {
         ]);
         values.extend(self.peers.values());
         values.extend(self.logging.values());
+        values.extend(net.dns_values());
         values
     }
 

@@ -142,6 +142,17 @@ pub enum NetworkEvent {
         /// connected already, or another dial to it is under way.
         attempts: Vec<(PeerAddr, DialError)>,
     },
+    /// An address failed of a dial that reached its peer at another one. Told before [`NetworkEvent::Connected`].
+    AddressFailed {
+        /// The dial.
+        id: CommandId,
+        /// Who was to be reached.
+        peer: PeerKey,
+        /// Where it was tried.
+        addr: PeerAddr,
+        /// What happened there.
+        error: DialError,
+    },
     /// A frame arrived and wants exactly one answer.
     Request {
         /// The authenticated sender.

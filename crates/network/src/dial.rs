@@ -184,6 +184,12 @@ impl Dials {
         self.peers.iter()
     }
 
+    /// The command behind a dial, and whom it is for.
+    pub(crate) fn of(&self, connection: ConnectionId) -> Option<(CommandId, Option<PeerKey>)> {
+        let dial = self.by_connection.get(&connection)?;
+        Some((dial.id, dial.peer))
+    }
+
     /// The dial a command asked for.
     pub(crate) fn by_id(&mut self, id: CommandId) -> Option<&mut Dial> {
         self.by_connection.values_mut().find(|dial| dial.id == id)

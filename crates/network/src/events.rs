@@ -8,13 +8,13 @@ use btcfed_core::network::{Direction, NetworkEvent, RequestError};
 use libp2p::core::ConnectedPoint;
 use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId};
 use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
-use libp2p::{PeerId, identify, ping};
+use libp2p::{Multiaddr, PeerId, TransportError, identify, ping};
 use tokio::time::Instant;
 use tracing::field::display;
 
 use crate::behaviour::BehaviourEvent;
 use crate::connection::Change;
-use crate::error::{chain, cut};
+use crate::error::{chain, classify, cut};
 use crate::host::Host;
 use crate::requests::Outgoing;
 use crate::{PROTOCOL, convert};
@@ -31,8 +31,13 @@ impl Host {
                 peer_id,
                 connection_id,
                 endpoint,
+                concurrent_dial_errors,
                 ..
             } => {
+                self.on_addresses_failed(
+                    connection_id,
+                    &concurrent_dial_errors.unwrap_or_default(),
+                );
                 self.on_established(connection_id, &peer_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } => self.on_closed(connection_id),
@@ -113,6 +118,30 @@ impl Host {
                 tracing::warn!(error = %chain(&error), "a connection could not be accepted");
             }
             _ => {}
+        }
+    }
+
+    /// A dial is through; these addresses of it had failed before.
+    fn on_addresses_failed(
+        &mut self,
+        connection: ConnectionId,
+        errors: &[(Multiaddr, TransportError<io::Error>)],
+    ) {
+        let Some((id, Some(peer))) = self.dials.of(connection) else {
+            return;
+        };
+        for (addr, error) in errors {
+            let Some(addr) = convert::peer_addr(addr) else {
+                continue;
+            };
+            let error = classify(error);
+            tracing::debug!(dial = %id, %addr, error = %error.to_string().escape_debug(), "address failed");
+            self.tell(NetworkEvent::AddressFailed {
+                id,
+                peer,
+                addr,
+                error,
+            });
         }
     }
 

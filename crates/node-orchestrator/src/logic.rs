@@ -199,6 +199,9 @@ impl NodeLogic {
             NetworkEvent::DialFailed { id, peer, attempts } => {
                 self.on_dial_failed(now, id, peer, &attempts)
             }
+            NetworkEvent::AddressFailed {
+                peer, addr, error, ..
+            } => self.on_wrong_peer(now, Some(peer), &[(addr, error)]),
             NetworkEvent::Request { peer, token, frame } => {
                 self.feed(now, Input::Request { peer, token, frame })
             }
@@ -333,7 +336,7 @@ impl NodeLogic {
             return;
         };
         self.counters.dials_failed += 1;
-        self.tell_wrong_peer(peer, attempts);
+        self.on_wrong_peer(now, peer, attempts);
         let reason = describe(attempts);
         let who = peer.map(|peer| display(peer.peer_id()));
         tracing::debug!(dial = %id, peer = who, %reason, ?retry_in, "dial failed");
@@ -476,14 +479,25 @@ impl NodeLogic {
         }
     }
 
-    fn tell_wrong_peer(&mut self, peer: Option<PeerKey>, attempts: &[(PeerAddr, DialError)]) {
+    /// Somebody else, or this node itself, answers at an address: told once, and left out of the next dials of the peer.
+    fn on_wrong_peer(
+        &mut self,
+        now: Now,
+        peer: Option<PeerKey>,
+        attempts: &[(PeerAddr, DialError)],
+    ) {
         for (addr, error) in attempts {
-            let DialError::WrongPeer { obtained } = error else {
-                continue;
+            let found = match (error, peer) {
+                (DialError::WrongPeer { obtained }, _) => obtained.clone(),
+                (DialError::Own, Some(_)) => self.own.peer_id().to_string(),
+                _ => continue,
             };
+            if let Some(peer) = peer {
+                self.dialer.misled(now.monotonic, peer, addr.clone());
+            }
             if self.told_wrong_peer.len() < MAX_TOLD && self.told_wrong_peer.insert(addr.clone()) {
                 let wanted = peer.map(|peer| peer.peer_id().to_string());
-                tracing::warn!(%addr, wanted, found = ?obtained, "a different peer answers at this address");
+                tracing::warn!(%addr, wanted, ?found, "a different peer answers at this address");
             }
         }
     }
