@@ -101,10 +101,15 @@ impl Host {
                 ..
             } => {
                 let error = reason.err().map(|e| chain(&e));
+                if error.is_some() {
+                    self.listeners.lose(listener_id, Instant::now());
+                }
                 for addr in self.listeners.closed(listener_id) {
                     match &error {
                         None => tracing::info!(%addr, "no longer listening"),
-                        Some(error) => tracing::warn!(%addr, %error, "listener failed"),
+                        Some(error) => {
+                            tracing::warn!(%addr, %error, "listener failed; trying to bind it again")
+                        }
                     }
                     self.tell(NetworkEvent::ListenClosed {
                         addr,

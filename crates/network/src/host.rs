@@ -57,6 +57,7 @@ enum Step {
     Decided(bool),
     Room,
     Check,
+    Listen,
     Swarm(SwarmEvent<BehaviourEvent>),
 }
 
@@ -213,6 +214,16 @@ impl Host {
         false
     }
 
+    /// Binds the addresses again whose listeners failed.
+    fn listen_again(&mut self) {
+        for addr in self.listeners.due(Instant::now()) {
+            // The new listener tells when it accepts connections. The warning about the lost one stands until then.
+            if let Err(error) = self.listen(&addr, &[]) {
+                tracing::debug!(%addr, %error, "not bound again yet");
+            }
+        }
+    }
+
     /// Binds one address. It is not probed where it overlaps one of our own that is about to be `leaving`.
     pub(crate) fn listen(
         &mut self,
@@ -270,6 +281,7 @@ impl Host {
                 slot = self.events.reserve(), if !may_poll => slot.ok().map(|_| Step::Room),
                 () = self.events.closed() => None,
                 () = until(check), if may_poll => Some(Step::Check),
+                () = until(self.listeners.retry_at()), if may_poll => Some(Step::Listen),
                 event = self.swarm.select_next_some(), if may_poll => Some(Step::Swarm(event)),
             };
             match step {
@@ -278,6 +290,7 @@ impl Host {
                 Some(Step::Decided(is_commit)) => self.finish_reload(is_commit),
                 Some(Step::Room) => {}
                 Some(Step::Check) => self.close_overdue(),
+                Some(Step::Listen) => self.listen_again(),
                 Some(Step::Swarm(event)) => self.on_swarm_event(event),
                 None => break,
             }

@@ -64,6 +64,9 @@ pub(crate) const PORT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// second connection means that the remote end of the first one is gone.
 pub(crate) const RACE_WINDOW: Duration = Duration::from_secs(10);
 
+/// How often an address is bound again whose listener failed.
+pub(crate) const LISTENER_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Errors of one listener (no descriptors left, for example) are logged at most once in this time.
 pub(crate) const LISTENER_ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
