@@ -1,5 +1,10 @@
 //! Signals that come early.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a measurement is told to whoever looks"
+)]
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};

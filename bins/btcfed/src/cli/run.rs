@@ -1,6 +1,7 @@
 //! `run`: the daemon.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,24 +99,33 @@ async fn serve(
     kept.keep();
     let handle = node.handle();
     subject.set(handle.clone());
-    let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
+    let mut admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
     let signal_task = tokio::spawn(signals.serve(handle.clone()));
     tokio::spawn(systemd::serve(handle.clone()));
     if let Some(watch) = watch {
         tokio::spawn(watch.serve(handle.clone()));
     }
-    let announce = tokio::spawn(announce_ready(handle, *output, started));
+    let announce = tokio::spawn(announce_ready(handle.clone(), *output, started));
 
+    let mut running = pin!(node.run());
     let ended = tokio::select! {
-        ended = node.run() => Some(ended),
+        ended = &mut running => Some(ended),
         // The signal task ends only when a second signal asks to stop at once.
         _ = signal_task => None,
+        // A node that nobody can steer any more is of no use: it saves its state and makes room for a new one.
+        failed = &mut admin_task => {
+            tracing::error!(task = "admin", error = ?failed.err(), "task failed");
+            handle.shutdown().await;
+            Some(running.await.and(Err(NodeError::TaskEnded("admin"))))
+        }
     };
     announce.abort();
     drop(http);
-    admin_task.abort();
-    // Aborting drops the socket, which removes its file; wait so that it is gone before the lock is.
-    drop(admin_task.await);
+    if !admin_task.is_finished() {
+        admin_task.abort();
+        // Aborting drops the socket, which removes its file; wait so that it is gone before the lock is.
+        drop(admin_task.await);
+    }
     how_it_ended(ended)
 }
 
