@@ -433,6 +433,23 @@ pub const RESTART_KEYS: [&str; 15] = [
     "peers.file",
 ];
 
+impl AdminConfig {
+    /// The values of `admin.*`.
+    fn values(&self) -> [(&'static str, String); 6] {
+        [
+            ("admin.socket", self.socket.display().to_string()),
+            ("admin.mode", format!("{:04o}", self.mode)),
+            ("admin.group", self.group.clone()),
+            (
+                "admin.http",
+                self.http.map_or_else(String::new, |at| at.to_string()),
+            ),
+            ("admin.http_insecure", self.http_insecure.to_string()),
+            ("admin.reload_on_change", self.reload_on_change.to_string()),
+        ]
+    }
+}
+
 impl NetworkConfig {
     /// The values of `network.dns.*`.
     fn dns_values(&self) -> [(&'static str, String); 4] {
@@ -507,25 +524,12 @@ impl NodeConfig {
                 "storage.flush_interval",
                 format_duration(storage.flush_interval),
             ),
-            ("admin.socket", self.admin.socket.display().to_string()),
-            ("admin.mode", format!("{:04o}", self.admin.mode)),
-            ("admin.group", self.admin.group.clone()),
-            (
-                "admin.http",
-                self.admin
-                    .http
-                    .map_or_else(String::new, |at| at.to_string()),
-            ),
-            ("admin.http_insecure", self.admin.http_insecure.to_string()),
-            (
-                "admin.reload_on_change",
-                self.admin.reload_on_change.to_string(),
-            ),
             ("shutdown.timeout", format_duration(self.shutdown_timeout)),
         ]);
         values.extend(self.peers.values());
         values.extend(self.logging.values());
         values.extend(net.dns_values());
+        values.extend(self.admin.values());
         values
     }
 

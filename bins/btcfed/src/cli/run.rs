@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use btcfed_config::{FlagValue, is_blank, keep_last_good, last_good_path};
+use btcfed_config::{FlagValue, LoadedConfig, is_blank, keep_last_good, last_good_path};
 use btcfed_core::config::{AdminConfig, ConfigError, ConfigSource, LoggingConfig, NodeConfig};
 use btcfed_core::identity::SecretKey;
 use btcfed_core::key::PeerKey;
@@ -14,6 +14,7 @@ use btcfed_core::network::NetworkError;
 use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_node_orchestrator::{NodeError, NodeHandle, NodeStatus, TokioClock};
 use serde_json::json;
+use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
 
 use crate::admin::http::{HttpEndpoint, Subject};
@@ -81,11 +82,7 @@ async fn serve(
     let admin = full.config.admin.clone();
     let subject = Subject::default();
     let http = answer_http(&admin, &subject).await?;
-    // Without a file there is nothing to watch.
-    let watch = full
-        .path
-        .clone()
-        .map(|path| ConfigWatch::new(path, &full.config));
+    let watch = watch_of(&full);
     let live = LiveConfig::shared(source, secret.public());
     let mut builder = Node::builder(full.config, secret)
         .config_source(Arc::clone(&live))
@@ -121,11 +118,7 @@ async fn serve(
     };
     announce.abort();
     drop(http);
-    if !admin_task.is_finished() {
-        admin_task.abort();
-        // Aborting drops the socket, which removes its file; wait so that it is gone before the lock is.
-        drop(admin_task.await);
-    }
+    end(admin_task).await;
     how_it_ended(ended)
 }
 
@@ -146,6 +139,20 @@ async fn answer_http(
     let mut task = JoinSet::new();
     task.spawn(endpoint.serve());
     Ok(Some(task))
+}
+
+/// Ends the admin task. That drops its socket, which removes the file; it is gone before the node lock is.
+async fn end(admin_task: JoinHandle<()>) {
+    if !admin_task.is_finished() {
+        admin_task.abort();
+        drop(admin_task.await);
+    }
+}
+
+/// Watches the configuration file. Without one there is nothing to watch.
+fn watch_of(full: &LoadedConfig) -> Option<ConfigWatch> {
+    let path = full.path.clone()?;
+    Some(ConfigWatch::new(path, &full.config))
 }
 
 /// The identity, generated now if there is none.
