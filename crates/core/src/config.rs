@@ -218,6 +218,12 @@ pub struct NetworkConfig {
     pub keepalive_timeout: Duration,
     /// Missed pings in a row after which a peer counts as gone.
     pub keepalive_failures: u32,
+    /// How long one question to a name server may take.
+    pub dns_timeout: Duration,
+    /// For how long the answer of a name server is used at most.
+    pub dns_max_ttl: Duration,
+    /// For how long a name that does not exist is not asked for again at most.
+    pub dns_negative_ttl: Duration,
     /// For how long the address a name last led to is dialled when the name does not resolve.
     pub dns_serve_stale: Duration,
     /// How long to wait before a failed peer is dialled again.
@@ -307,6 +313,8 @@ pub struct AdminConfig {
     pub http: Option<SocketAddr>,
     /// Whether [`AdminConfig::http`] may be an address that other machines reach.
     pub http_insecure: bool,
+    /// Reload when the configuration file changes.
+    pub reload_on_change: bool,
 }
 
 /// `logging.*`.
@@ -368,6 +376,7 @@ impl Default for NodeConfig {
                 group: String::new(),
                 http: None,
                 http_insecure: false,
+                reload_on_change: false,
             },
             logging: LoggingConfig::default(),
             shutdown_timeout: Duration::from_secs(5),
@@ -395,6 +404,9 @@ impl Default for NetworkConfig {
             keepalive_interval: Duration::from_secs(15),
             keepalive_timeout: Duration::from_secs(10),
             keepalive_failures: 3,
+            dns_timeout: Duration::from_secs(3),
+            dns_max_ttl: Duration::from_secs(300),
+            dns_negative_ttl: Duration::from_secs(10),
             dns_serve_stale: Duration::from_secs(3600),
             backoff: BackoffPolicy::default(),
             breaker: BreakerPolicy::default(),
@@ -403,12 +415,15 @@ impl Default for NetworkConfig {
 }
 
 /// The keys whose values take effect only when the node starts.
-pub const RESTART_KEYS: [&str; 12] = [
+pub const RESTART_KEYS: [&str; 15] = [
     "admin.group",
     "admin.http",
     "admin.http_insecure",
     "admin.mode",
     "admin.socket",
+    "network.dns.max_ttl",
+    "network.dns.negative_ttl",
+    "network.dns.timeout",
     "network.port_fallback",
     "network.port_retries",
     "node.federation",
@@ -417,6 +432,42 @@ pub const RESTART_KEYS: [&str; 12] = [
     "node.private_key_file",
     "peers.file",
 ];
+
+impl AdminConfig {
+    /// The values of `admin.*`.
+    fn values(&self) -> [(&'static str, String); 6] {
+        [
+            ("admin.socket", self.socket.display().to_string()),
+            ("admin.mode", format!("{:04o}", self.mode)),
+            ("admin.group", self.group.clone()),
+            (
+                "admin.http",
+                self.http.map_or_else(String::new, |at| at.to_string()),
+            ),
+            ("admin.http_insecure", self.http_insecure.to_string()),
+            ("admin.reload_on_change", self.reload_on_change.to_string()),
+        ]
+    }
+}
+
+impl NetworkConfig {
+    /// The values of `network.dns.*`.
+    fn dns_values(&self) -> [(&'static str, String); 4] {
+        let net = self;
+        [
+            ("network.dns.timeout", format_duration(net.dns_timeout)),
+            ("network.dns.max_ttl", format_duration(net.dns_max_ttl)),
+            (
+                "network.dns.negative_ttl",
+                format_duration(net.dns_negative_ttl),
+            ),
+            (
+                "network.dns.serve_stale",
+                format_duration(net.dns_serve_stale),
+            ),
+        ]
+    }
+}
 
 impl NodeConfig {
     /// Every value by its key in `conf.yaml`, in the spelling of that file. Secrets are not part of it.
@@ -458,10 +509,6 @@ impl NodeConfig {
             ("network.backoff.max", format_duration(net.backoff.max())),
             ("network.backoff.factor", net.backoff.factor().to_string()),
             ("network.backoff.jitter", net.backoff.jitter().to_string()),
-            (
-                "network.dns.serve_stale",
-                format_duration(net.dns_serve_stale),
-            ),
             ("network.breaker.failures", net.breaker.failures.to_string()),
             (
                 "network.breaker.cooldown",
@@ -477,20 +524,12 @@ impl NodeConfig {
                 "storage.flush_interval",
                 format_duration(storage.flush_interval),
             ),
-            ("admin.socket", self.admin.socket.display().to_string()),
-            ("admin.mode", format!("{:04o}", self.admin.mode)),
-            ("admin.group", self.admin.group.clone()),
-            (
-                "admin.http",
-                self.admin
-                    .http
-                    .map_or_else(String::new, |at| at.to_string()),
-            ),
-            ("admin.http_insecure", self.admin.http_insecure.to_string()),
             ("shutdown.timeout", format_duration(self.shutdown_timeout)),
         ]);
         values.extend(self.peers.values());
         values.extend(self.logging.values());
+        values.extend(net.dns_values());
+        values.extend(self.admin.values());
         values
     }
 

@@ -22,6 +22,7 @@ use btcfed_core::time::{MonotonicTime, Now};
 use crate::admission::Admission;
 use crate::claims::Claims;
 use crate::connections::Connections;
+use crate::misled::Misled;
 use crate::staleness::is_silent;
 
 /// Most dials started within one second: a node with a thousand dead peers must not scan the network.
@@ -86,6 +87,7 @@ pub(crate) struct View<'a> {
 pub(crate) struct Dialer {
     attempts: BTreeMap<Target, Attempts>,
     claims: Claims,
+    misled: Misled,
     in_flight: BTreeMap<CommandId, Target>,
     /// Which peer was found behind a bootstrap address.
     resolved: BTreeMap<PeerAddr, PeerKey>,
@@ -267,6 +269,9 @@ impl Dialer {
             }
             return false;
         }
+        if let Target::Peer(peer) = &target {
+            self.misled.leave_out(now, *peer, &mut addrs);
+        }
         addrs.truncate(MAX_ADDRESSES_PER_DIAL);
         let id = next_id();
         self.window.1 += 1;
@@ -341,6 +346,11 @@ impl Dialer {
         Some(attempts.backoff.failure(now, rng).saturating_since(now))
     }
 
+    /// Somebody else answered at an address of `peer`.
+    pub(crate) fn misled(&mut self, now: MonotonicTime, peer: PeerKey, addr: PeerAddr) {
+        self.misled.note(now, peer, addr);
+    }
+
     /// A dial could not be queued: nobody's failure.
     pub(crate) fn cancelled(&mut self, id: CommandId) {
         self.in_flight.remove(&id);
@@ -371,6 +381,7 @@ impl Dialer {
 
     /// The operator changed something about a peer: it may be tried at once.
     pub(crate) fn reset(&mut self, peer: &PeerKey) {
+        self.misled.forget(peer);
         let target = Target::Peer(*peer);
         let in_flight = self.is_in_flight(&target);
         if let Some(attempts) = self.attempts.get_mut(&target) {
@@ -382,6 +393,7 @@ impl Dialer {
     /// A peer is no longer known.
     pub(crate) fn forget(&mut self, peer: &PeerKey) {
         self.claims.release(peer);
+        self.misled.forget(peer);
         self.attempts.remove(&Target::Peer(*peer));
     }
 
