@@ -9,10 +9,10 @@ pub(crate) mod wire;
 use btcfed_core::{ErrorKind, PeerKey, limits};
 use prost::Message as _;
 
-use crate::limits::{MAX_AGENT_BYTES, MAX_CELLS, MAX_ERROR_TEXT_BYTES};
+use crate::limits::{MAX_AGENT_BYTES, MAX_CELLS, MAX_ERROR_TEXT_BYTES, MAX_STRIPES};
 use crate::message::{
     Cell, CellBlock, CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement,
-    PeerRequest, PeerResponse, PeerUpdate, RecordEntry, Summary, Want,
+    PeerRequest, PeerResponse, PeerUpdate, RecordEntry, Stripe, Summary, Want,
 };
 
 /// A frame that cannot be taken in. Caused by whoever wrote it; nothing changed.
@@ -144,6 +144,7 @@ fn request(body: wire::PeerRequest) -> Result<PeerRequest, DecodeError> {
             count: cells.count,
         }),
         want: body.want.as_ref().map(want).transpose()?,
+        stripe: body.stripe.as_ref().map(stripe).transpose()?,
     })
 }
 
@@ -168,7 +169,32 @@ fn wire_request(message: &PeerRequest) -> wire::PeerRequest {
             salt: want.salt,
             ids: id_bytes(&want.ids),
         }),
+        stripe: message.stripe.map(|stripe| wire::Stripe {
+            salt: stripe.salt,
+            index: stripe.index,
+            of: stripe.of,
+        }),
     }
+}
+
+/// A part that exists.
+const fn stripe(body: &wire::Stripe) -> Result<Stripe, DecodeError> {
+    if body.of > MAX_STRIPES {
+        return Err(DecodeError::TooLarge {
+            what: "stripe.of",
+            limit: MAX_STRIPES as usize,
+        });
+    }
+    if body.index >= body.of {
+        return Err(DecodeError::Malformed {
+            reason: "no such stripe",
+        });
+    }
+    Ok(Stripe {
+        salt: body.salt,
+        index: body.index,
+        of: body.of,
+    })
 }
 
 fn want(body: &wire::Want) -> Result<Want, DecodeError> {

@@ -15,12 +15,13 @@ use crate::answer::Snapshot;
 use crate::codec;
 use crate::defence::budget::Parked;
 use crate::defence::score::{Offence, Scores};
+use crate::download::Download;
 use crate::limits;
 use crate::message::{ErrorCode, ErrorReply, Message};
 use crate::phase::{Phase, PhaseEvent};
 use crate::relay::tree::News;
 use crate::schedule::SyncTimer;
-use crate::session::{Closing, Session};
+use crate::session::{Closing, Session, Stage};
 use crate::view::View;
 
 /// What an [`Engine`] is made of.
@@ -56,6 +57,7 @@ pub struct Engine {
     pub(crate) counters: ExchangeCounters,
     pub(crate) snapshots: VecDeque<Snapshot>,
     pub(crate) news: News,
+    pub(crate) download: Option<Download>,
     parked: Parked,
     scores: Scores,
     phase: Phase,
@@ -100,6 +102,7 @@ impl Engine {
             counters: ExchangeCounters::default(),
             snapshots: VecDeque::new(),
             news: News::default(),
+            download: None,
             parked: Parked::default(),
             scores: Scores::default(),
             phase: Phase::default(),
@@ -161,6 +164,7 @@ impl Engine {
             });
         }
         if self.sessions.is_empty() {
+            self.download = None;
             self.timer.stop();
             self.enter(PhaseEvent::Alone);
         }
@@ -309,6 +313,8 @@ impl Engine {
     fn on_error(&mut self, now: Now, peer: PeerKey, sent: Sent, error: &ErrorReply) {
         tracing::debug!(peer = %peer.peer_id(), code = %error.code, text = ?error.message, "refused");
         let was_round = matches!(sent, Sent::Round);
+        let round = self.sessions.get(&peer).and_then(|s| s.round.as_ref());
+        let was_stripe = round.is_some_and(|r| r.stripe.is_some() || r.stage == Stage::Sample);
         let is_worth_repeating = matches!(
             error.code,
             ErrorCode::Busy | ErrorCode::HelloRequired | ErrorCode::Rate
@@ -320,7 +326,8 @@ impl Engine {
         }
         if let Some(session) = self.sessions.get_mut(&peer) {
             if error.code == ErrorCode::Unsupported && was_round && !session.pages_only {
-                session.pages_only = true;
+                session.refuses_stripes = true;
+                session.pages_only = !was_stripe;
                 session.wants_round = true;
             }
             if error.code == ErrorCode::HelloRequired {
@@ -452,10 +459,13 @@ impl Engine {
         self.push(Output::Notice(notice));
     }
 
-    pub(crate) fn reply(&mut self, token: RequestToken, message: &Message) {
+    /// Answers; says how many bytes it took.
+    pub(crate) fn reply(&mut self, token: RequestToken, message: &Message) -> usize {
         let frame = codec::encode(message);
-        self.sent(frame.len());
+        let bytes = frame.len();
+        self.sent(bytes);
         self.push(Output::Reply { token, frame });
+        bytes
     }
 
     pub(crate) fn send(&mut self, now: Now, peer: PeerKey, message: &Message, sent: Sent) {
@@ -526,10 +536,17 @@ impl Exchange for Engine {
             .pending
             .first_key_value()
             .map(|(_, pending)| pending.deadline);
-        [sessions, request, self.timer.due(), self.news.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let download = self.download.as_ref().map(Download::deadline);
+        [
+            sessions,
+            request,
+            self.timer.due(),
+            self.news.due(),
+            download,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn counters(&self) -> ExchangeCounters {

@@ -50,6 +50,7 @@ impl Engine {
         };
         if !session.met {
             session.met = true;
+            session.features = Some(hello.features & limits::FEATURES);
             let agent: String = hello
                 .agent
                 .escape_debug()

@@ -71,6 +71,7 @@
 //! | [`simulate`] | a federation on virtual time |
 //! | engine, relay, tree | routing; records in and on; along which links |
 //! | introduce, sync, answer | who is who; rounds of questions; their answers |
+//! | download | what a newcomer fetches from several neighbours at once |
 //! | reconcile, rateless | finding the difference of two lists; the code behind it |
 //! | validate, view, digest | the gate for records; what would be listed; its summary and ids |
 //! | session, schedule, phase | one peer; the periodic timer; where the node stands |
@@ -83,6 +84,7 @@
 mod answer;
 pub mod codec;
 mod defence;
+mod download;
 mod engine;
 mod introduce;
 pub mod limits;

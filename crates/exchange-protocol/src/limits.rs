@@ -13,8 +13,11 @@ pub const VERSION_MIN: u32 = 1;
 /// The highest protocol version this implementation speaks.
 pub const VERSION_MAX: u32 = 1;
 
-/// Optional abilities this implementation offers, one bit each. None are defined in version 1.
-pub const FEATURES: u64 = 0;
+/// The ability to answer [`Mode::Sample`](crate::message::Mode::Sample) and [`Mode::Stripe`](crate::message::Mode::Stripe).
+pub const FEATURE_STRIPES: u64 = 1;
+
+/// Optional abilities this implementation offers, one bit each. One is used only when both sides offer it.
+pub const FEATURES: u64 = FEATURE_STRIPES;
 
 // --- one frame ---------------------------------------------------------------------------------------------------
 
@@ -80,6 +83,23 @@ pub const MAX_PARKED_BUDGETS: usize = 1024;
 /// How many times faster the budgets of a throttled peer are used up.
 pub const THROTTLE_FACTOR: u32 = 4;
 
+// --- answers ---------------------------------------------------------------------------------------------------------
+
+/// What a record takes in a list, for budgets: with two addresses about 205 bytes.
+pub const BUDGET_BYTES_PER_RECORD: usize = 256;
+
+/// Over an hour a peer is sent answers of at most this many times what the own list takes.
+pub const ANSWER_LISTS_PER_HOUR: usize = 2;
+
+/// Lists that are shorter count as if they took so much: comparisons of short lists cost something, too.
+pub const ANSWER_LIST_MIN_BYTES: usize = 1 << 20;
+
+/// Bytes of answers to a peer in one burst: the longest list fits, in case all of it is asked of one peer.
+pub const ANSWER_BURST_BYTES: u32 = 3 << 20;
+
+/// Bytes of answers to a peer per second in the long run.
+pub const ANSWER_BYTES_PER_SECOND: u32 = 1 << 16;
+
 // --- announcements -----------------------------------------------------------------------------------------------
 
 /// Most ids in one announcement.
@@ -131,6 +151,24 @@ pub const MAX_PARALLEL_ROUNDS: usize = 2;
 
 /// Lists up to this length are fetched without a slot: those of newcomers.
 pub const SHORT_LIST: u32 = 16;
+
+/// Most records in a sample: enough to dial on from, and it is what one bootstrap node sends to everybody.
+pub const SAMPLE: usize = 16;
+
+/// Most parts the hash space may be cut into.
+pub const MAX_STRIPES: u32 = 64;
+
+/// Parts a newcomer fetches, each from another neighbour.
+pub const STRIPES: u32 = 4;
+
+/// How long a newcomer waits for neighbours to ask for parts, before one neighbour is asked for several.
+pub const STRIPE_WAIT: Duration = Duration::from_millis(400);
+
+/// How long an answer about a part may take before another neighbour is asked for it.
+pub const STRIPE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a download in parts may take. What is missing then is found by the rounds that follow.
+pub const DOWNLOAD_LIMIT: Duration = Duration::from_secs(20);
 
 /// Cells in the first answer about different lists: enough for about 20 differences.
 pub const FIRST_CELLS: usize = 32;

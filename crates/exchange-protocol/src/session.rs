@@ -11,6 +11,7 @@ use btcfed_core::{PeerKey, SignedRecord};
 
 use crate::defence::budget::Budgets;
 use crate::limits;
+use crate::message::Stripe;
 use crate::reconcile::Reconciliation;
 use crate::view::is_meaningful;
 
@@ -39,6 +40,10 @@ pub(crate) struct Session {
     pub(crate) declined: Versions,
     /// The peer does not know summaries and cells.
     pub(crate) pages_only: bool,
+    /// The peer refused to give a sample or a part, whatever it offers.
+    pub(crate) refuses_stripes: bool,
+    /// Optional abilities both sides offer; `None` until the peer introduced itself.
+    pub(crate) features: Option<u64>,
     pub(crate) outbox: Outbox,
     /// Beside the tree: this peer is told ids, not records.
     pub(crate) is_lazy: bool,
@@ -76,6 +81,8 @@ pub(crate) struct Round {
     /// Asks for no records, because there was no slot.
     pub(crate) compares_only: bool,
     pub(crate) cursor: Option<PeerKey>,
+    /// The part of the list that is fetched, if not all of it.
+    pub(crate) stripe: Option<Stripe>,
     pub(crate) pages: u32,
     pub(crate) received: usize,
     pub(crate) learned: usize,
@@ -92,6 +99,8 @@ pub(crate) enum Stage {
     /// A page is awaited.
     #[default]
     Page,
+    /// Records chosen at random are awaited, or the first page.
+    Sample,
     /// The result of the comparison is awaited, and what follows from it.
     Summary,
     /// More cells are awaited.
@@ -124,6 +133,8 @@ impl Session {
             known: Versions::new(limits::MAX_KNOWN_TO_PEER),
             declined: Versions::new(limits::MAX_DECLINED),
             pages_only: false,
+            refuses_stripes: false,
+            features: None,
             outbox: Outbox::default(),
             is_lazy: false,
             hints: Versions::new(limits::MAX_HINTS),
@@ -147,6 +158,12 @@ impl Session {
     /// True when a new round may start.
     pub(crate) fn can_start_round(&self, now: MonotonicTime) -> bool {
         self.round.is_none() && !self.only_asks && !self.is_paused(now)
+    }
+
+    /// True unless the peer said that it gives no samples and parts.
+    pub(crate) fn may_have_stripes(&self) -> bool {
+        let offers = |both| both & limits::FEATURE_STRIPES != 0;
+        !self.pages_only && !self.refuses_stripes && self.features.is_none_or(offers)
     }
 
     /// True when the peer has not heard of the newest own record on this connection.

@@ -196,6 +196,11 @@ impl View {
         record.is_some_and(|record| is_meaningful(record, link))
     }
 
+    /// How many records there are at most. Costs nothing.
+    pub(crate) fn size_bound(&self) -> usize {
+        self.set.len().saturating_add(self.overlay.len())
+    }
+
     /// True when some version of this peer's record is known.
     pub(crate) fn has_record(&self, key: &PeerKey) -> bool {
         self.overlay.contains_key(key) || self.set.contains(key)

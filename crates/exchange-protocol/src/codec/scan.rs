@@ -88,7 +88,13 @@ static WANT: [Field; 2] = [
     field(2, "want.ids", Rule::Bytes(8 * limits::MAX_WANTED)),
 ];
 
-static REQUEST: [Field; 7] = [
+static STRIPE: [Field; 3] = [
+    field(1, "stripe.salt", Rule::Fixed64),
+    field(2, "stripe.index", Rule::Varint),
+    field(3, "stripe.of", Rule::Varint),
+];
+
+static REQUEST: [Field; 8] = [
     field(1, "request.hello", Rule::Message(&HELLO)),
     field(2, "request.mode", Rule::Varint),
     field(3, "request.cursor", Rule::Bytes(KEY_BYTES)),
@@ -96,6 +102,7 @@ static REQUEST: [Field; 7] = [
     field(5, "request.summary", Rule::Message(&SUMMARY)),
     field(6, "request.cells", Rule::Message(&CELLS)),
     field(7, "request.want", Rule::Message(&WANT)),
+    field(8, "request.stripe", Rule::Message(&STRIPE)),
 ];
 
 static RESPONSE: [Field; 6] = [
@@ -275,11 +282,12 @@ mod tests {
 
     #[test]
     fn no_message_has_more_fields_than_there_are_counters() {
-        let tables: [&[Field]; 11] = [
+        let tables: [&[Field]; 12] = [
             &HELLO,
             &SUMMARY,
             &CELLS,
             &WANT,
+            &STRIPE,
             &RECORD,
             &REQUEST,
             &RESPONSE,

@@ -76,6 +76,18 @@ pub(crate) struct PeerRequest {
     pub(crate) cells: Option<Cells>,
     #[prost(message, optional, tag = "7")]
     pub(crate) want: Option<Want>,
+    #[prost(message, optional, tag = "8")]
+    pub(crate) stripe: Option<Stripe>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Stripe {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) salt: u64,
+    #[prost(uint32, tag = "2")]
+    pub(crate) index: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) of: u32,
 }
 
 /// In a request which cells are wanted, in a response the cells.

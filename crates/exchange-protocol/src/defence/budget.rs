@@ -1,8 +1,10 @@
 //! What a peer may send, whichever way and over however many connections.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use btcfed_core::PeerKey;
+use btcfed_core::limits::MAX_FRAME_BYTES;
 use btcfed_core::time::MonotonicTime;
 
 use crate::defence::bucket::TokenBucket;
@@ -11,6 +13,8 @@ use crate::limits;
 /// The budgets of one peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Budgets {
+    /// Bytes of answers.
+    pub(crate) answers: AnswerBudget,
     /// Frames that want an answer.
     pub(crate) messages: TokenBucket,
     /// New records it sends unasked.
@@ -24,6 +28,7 @@ impl Budgets {
     pub(crate) fn new(now: MonotonicTime) -> Self {
         let bucket = |burst, per_second| TokenBucket::new(burst, per_second, now);
         Self {
+            answers: AnswerBudget::new(now),
             messages: bucket(limits::MESSAGE_BURST, limits::MESSAGES_PER_SECOND),
             unsolicited: bucket(limits::UNSOLICITED_BURST, limits::UNSOLICITED_PER_SECOND),
             new_identities: bucket(
@@ -31,6 +36,53 @@ impl Budgets {
                 limits::NEW_IDENTITIES_PER_SECOND,
             ),
         }
+    }
+}
+
+/// What may be sent to one peer in answers: so much at once, so much per second, and so many own lists per hour.
+#[derive(Clone, Debug)]
+pub(crate) struct AnswerBudget {
+    pace: TokenBucket,
+    hour: TokenBucket,
+}
+
+impl AnswerBudget {
+    fn new(now: MonotonicTime) -> Self {
+        let (burst, per_second) = Self::hourly(0);
+        Self {
+            pace: TokenBucket::new(
+                limits::ANSWER_BURST_BYTES,
+                limits::ANSWER_BYTES_PER_SECOND,
+                now,
+            ),
+            hour: TokenBucket::new(burst, per_second, now),
+        }
+    }
+
+    /// The bytes of an hour for a list of this length, and how many of them per second.
+    fn hourly(records: usize) -> (u32, u32) {
+        let list = records.saturating_mul(limits::BUDGET_BYTES_PER_RECORD);
+        let bytes =
+            limits::ANSWER_LISTS_PER_HOUR.saturating_mul(list.max(limits::ANSWER_LIST_MIN_BYTES));
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        (bytes, bytes / 3600)
+    }
+
+    /// How long until the next question is answered; `None` when it is answered now. `records` is the length of the own
+    /// list.
+    pub(crate) fn wait(&mut self, now: MonotonicTime, records: usize) -> Option<Duration> {
+        let (burst, per_second) = Self::hourly(records);
+        self.hour.resize(now, burst, per_second);
+        // There must be room for the largest answer, or whoever asks for one with the last byte gets one each time.
+        let frame = u32::try_from(MAX_FRAME_BYTES).unwrap_or(u32::MAX);
+        let has_room = self.pace.has(now, frame) && self.hour.has(now, frame);
+        (!has_room).then(|| self.pace.wait(frame).max(self.hour.wait(frame)))
+    }
+
+    /// An answer went out.
+    pub(crate) fn spend(&mut self, now: MonotonicTime, bytes: usize) {
+        self.pace.take_up_to(now, bytes, 1);
+        self.hour.take_up_to(now, bytes, 1);
     }
 }
 

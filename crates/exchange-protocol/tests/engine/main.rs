@@ -5,6 +5,7 @@
 mod bench;
 mod bounds;
 mod conversation;
+mod download;
 mod hostile;
 mod neighbours;
 mod records;
