@@ -49,6 +49,7 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("tar", &[BINARY]),
     ("tracing-subscriber", &[BINARY]),
     ("yaml_serde", &[CONFIG, STORE]),
+    ("zstd", &[EXCHANGE]),
 ];
 
 /// Most crates in core's tree, itself included: whoever wants only the data types should not wait for more.

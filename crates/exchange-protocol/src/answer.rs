@@ -13,9 +13,7 @@ use crate::codec;
 use crate::defence::score::Offence;
 use crate::engine::{Engine, rate_refusal, refusal};
 use crate::limits;
-use crate::message::{
-    CellBlock, CellRange, ErrorCode, Message, Mode, PeerRequest, PeerResponse, Want,
-};
+use crate::message::{CellBlock, CellRange, ErrorCode, Mode, PeerRequest, PeerResponse, Want};
 use crate::reconcile::digest;
 use crate::reconcile::rateless;
 use crate::relay::tree::OPEN_SALT;
@@ -93,10 +91,7 @@ impl Engine {
             (Mode::Page | Mode::Other(_), ..) => self.page(now, peer, &request),
         };
         response.hello = own_hello;
-        let bytes = self.reply(token, &Message::Response(response));
-        if let Some(session) = self.sessions.get_mut(&peer) {
-            session.budgets.answers.spend(now.monotonic, bytes);
-        }
+        self.respond(now, &peer, token, response);
         if let Some(hello) = &request.hello {
             self.take_own_record(now, peer, &hello.record);
         }

@@ -2,6 +2,7 @@
 //!
 //! Whatever the bytes, decoding never panics and never allocates more than a small multiple of the frame.
 
+mod compress;
 mod debug_json;
 mod scan;
 pub(crate) mod wire;
@@ -56,7 +57,7 @@ impl DecodeError {
     }
 }
 
-/// Reads one frame.
+/// Reads one frame, compressed or not.
 ///
 /// # Errors
 /// The frame is malformed, exceeds a bound or carries a message this version does not know.
@@ -64,6 +65,19 @@ pub fn decode(frame: &[u8]) -> Result<Message, DecodeError> {
     if frame.is_empty() {
         return Ok(Message::Ack);
     }
+    match body(frame)? {
+        wire::Body::Compressed(compressed) => match body(&compress::inflate(&compressed)?)? {
+            wire::Body::Compressed(_) => Err(DecodeError::Malformed {
+                reason: "compressed twice",
+            }),
+            inner => message(inner),
+        },
+        plain => message(plain),
+    }
+}
+
+/// The protobuf form of what is in a frame that is not empty.
+fn body(frame: &[u8]) -> Result<wire::Body, DecodeError> {
     if frame.len() > limits::MAX_FRAME_BYTES {
         return Err(DecodeError::TooLarge {
             what: "frame",
@@ -76,17 +90,21 @@ pub fn decode(frame: &[u8]) -> Result<Message, DecodeError> {
     let envelope = wire::Envelope::decode(frame).map_err(|_| DecodeError::Malformed {
         reason: "text is not UTF-8",
     })?;
-    match envelope.body {
-        None => Err(DecodeError::Unsupported),
-        Some(wire::Body::Announcement(body)) => Ok(Message::Announcement(PeerAnnouncement {
+    envelope.body.ok_or(DecodeError::Unsupported)
+}
+
+fn message(body: wire::Body) -> Result<Message, DecodeError> {
+    match body {
+        wire::Body::Compressed(_) => Err(DecodeError::Unsupported),
+        wire::Body::Announcement(body) => Ok(Message::Announcement(PeerAnnouncement {
             records: entries(body.records),
             ids: ids(&body.ids)?,
             prune: body.prune,
         })),
-        Some(wire::Body::Error(body)) => Ok(Message::Error(error(body))),
-        Some(wire::Body::Request(body)) => request(body).map(Message::Request),
-        Some(wire::Body::Response(body)) => response(body).map(Message::Response),
-        Some(wire::Body::Update(body)) => Ok(Message::Update(PeerUpdate {
+        wire::Body::Error(body) => Ok(Message::Error(error(body))),
+        wire::Body::Request(body) => request(body).map(Message::Request),
+        wire::Body::Response(body) => response(body).map(Message::Response),
+        wire::Body::Update(body) => Ok(Message::Update(PeerUpdate {
             record: body
                 .record
                 .map_or_else(RecordEntry::default, RecordEntry::from),
@@ -119,6 +137,25 @@ pub fn encode(message: &Message) -> Vec<u8> {
         }),
     };
     wire::Envelope { body: Some(body) }.encode_to_vec()
+}
+
+/// The same, compressed if that makes a large frame smaller. Only for a peer that offers
+/// [`FEATURE_ZSTD`](crate::limits::FEATURE_ZSTD).
+#[must_use]
+pub fn encode_compressed(message: &Message) -> Vec<u8> {
+    let plain = encode(message);
+    match compress::deflate(&plain) {
+        Some(body) => {
+            let body = Some(wire::Body::Compressed(body));
+            let frame = wire::Envelope { body }.encode_to_vec();
+            if frame.len() < plain.len() {
+                frame
+            } else {
+                plain
+            }
+        }
+        None => plain,
+    }
 }
 
 /// How many bytes a record takes in a list: tag, length, envelope with tag and length, age with tag.

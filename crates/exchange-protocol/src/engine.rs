@@ -17,7 +17,7 @@ use crate::defence::budget::Parked;
 use crate::defence::score::{Offence, Scores};
 use crate::download::Download;
 use crate::limits;
-use crate::message::{ErrorCode, ErrorReply, Message};
+use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse};
 use crate::phase::{Phase, PhaseEvent};
 use crate::relay::tree::News;
 use crate::schedule::SyncTimer;
@@ -459,19 +459,42 @@ impl Engine {
         self.push(Output::Notice(notice));
     }
 
-    /// Answers; says how many bytes it took.
-    pub(crate) fn reply(&mut self, token: RequestToken, message: &Message) -> usize {
+    pub(crate) fn reply(&mut self, token: RequestToken, message: &Message) {
         let frame = codec::encode(message);
-        let bytes = frame.len();
-        self.sent(bytes);
+        self.sent(frame.len());
         self.push(Output::Reply { token, frame });
-        bytes
+    }
+
+    /// Answers a question; counts what it took.
+    pub(crate) fn respond(
+        &mut self,
+        now: Now,
+        peer: &PeerKey,
+        token: RequestToken,
+        response: PeerResponse,
+    ) {
+        let frame = self.encode_for(peer, &Message::Response(response));
+        if let Some(session) = self.sessions.get_mut(peer) {
+            session.budgets.answers.spend(now.monotonic, frame.len());
+        }
+        self.sent(frame.len());
+        self.push(Output::Reply { token, frame });
+    }
+
+    /// Compressed if the peer can read that.
+    fn encode_for(&self, peer: &PeerKey, message: &Message) -> Vec<u8> {
+        let features = self.sessions.get(peer).and_then(|s| s.features);
+        if features.is_some_and(|both| both & limits::FEATURE_ZSTD != 0) {
+            codec::encode_compressed(message)
+        } else {
+            codec::encode(message)
+        }
     }
 
     pub(crate) fn send(&mut self, now: Now, peer: PeerKey, message: &Message, sent: Sent) {
         let id = CommandId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
-        let frame = codec::encode(message);
+        let frame = self.encode_for(&peer, message);
         self.sent(frame.len());
         let deadline = now.monotonic.saturating_add(limits::REQUEST_TIMEOUT);
         self.pending.insert(

@@ -16,8 +16,11 @@ pub const VERSION_MAX: u32 = 1;
 /// The ability to answer [`Mode::Sample`](crate::message::Mode::Sample) and [`Mode::Stripe`](crate::message::Mode::Stripe).
 pub const FEATURE_STRIPES: u64 = 1;
 
+/// The ability to read compressed frames.
+pub const FEATURE_ZSTD: u64 = 2;
+
 /// Optional abilities this implementation offers, one bit each. One is used only when both sides offer it.
-pub const FEATURES: u64 = FEATURE_STRIPES;
+pub const FEATURES: u64 = FEATURE_STRIPES | FEATURE_ZSTD;
 
 // --- one frame ---------------------------------------------------------------------------------------------------
 
@@ -47,6 +50,12 @@ pub const FRAME_HEADROOM_BYTES: usize = 4096;
 
 /// The longest pause an error can ask for: a remote must not silence this node towards it for good.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// Frames up to this size are not worth compressing: keys and signatures are most of them.
+pub const COMPRESS_ABOVE_BYTES: usize = 1024;
+
+/// How hard to compress: higher levels gain less than a hundredth on records, and take ten times the time.
+pub const COMPRESSION_LEVEL: i32 = 1;
 
 // --- one peer ----------------------------------------------------------------------------------------------------
 

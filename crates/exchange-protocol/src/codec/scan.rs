@@ -3,6 +3,8 @@
 //! A protobuf decoder grows vectors as it reads. This pass walks the same bytes without allocating and refuses what
 //! exceeds a bound, so that a frame can never cost more than a small multiple of its own size.
 
+use btcfed_core::limits::MAX_FRAME_BYTES;
+
 use crate::codec::DecodeError;
 use crate::limits;
 
@@ -149,12 +151,18 @@ static ERROR: [Field; 6] = [
     list(6, "error.alternatives", limits::MAX_ALTERNATIVES, &RECORD),
 ];
 
-static ENVELOPE: [Field; 5] = [
+static COMPRESSED: [Field; 2] = [
+    field(1, "compressed.size", Rule::Varint),
+    field(2, "compressed.frame", Rule::Bytes(MAX_FRAME_BYTES)),
+];
+
+static ENVELOPE: [Field; 6] = [
     field(1, "request", Rule::Message(&REQUEST)),
     field(2, "response", Rule::Message(&RESPONSE)),
     field(3, "announcement", Rule::Message(&ANNOUNCEMENT)),
     field(4, "update", Rule::Message(&UPDATE)),
     field(5, "error", Rule::Message(&ERROR)),
+    field(6, "compressed", Rule::Message(&COMPRESSED)),
 ];
 
 /// Checks a whole frame. `Ok(false)` when it carries no message this version knows.
@@ -282,7 +290,7 @@ mod tests {
 
     #[test]
     fn no_message_has_more_fields_than_there_are_counters() {
-        let tables: [&[Field]; 12] = [
+        let tables: [&[Field]; 13] = [
             &HELLO,
             &SUMMARY,
             &CELLS,
@@ -294,6 +302,7 @@ mod tests {
             &ANNOUNCEMENT,
             &UPDATE,
             &ERROR,
+            &COMPRESSED,
             &ENVELOPE,
         ];
         assert!(tables.iter().all(|table| table.len() <= 8));

@@ -4,7 +4,7 @@ use prost::{Enumeration, Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Envelope {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6")]
     pub(crate) body: Option<Body>,
 }
 
@@ -20,6 +20,18 @@ pub(crate) enum Body {
     Update(PeerUpdate),
     #[prost(message, tag = "5")]
     Error(Error),
+    #[prost(message, tag = "6")]
+    Compressed(Compressed),
+}
+
+/// Another envelope, compressed with zstd.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Compressed {
+    /// How long it is uncompressed.
+    #[prost(uint32, tag = "1")]
+    pub(crate) size: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) frame: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

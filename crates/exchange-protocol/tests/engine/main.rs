@@ -4,6 +4,7 @@
 
 mod bench;
 mod bounds;
+mod compression;
 mod conversation;
 mod download;
 mod hostile;
