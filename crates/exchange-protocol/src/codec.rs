@@ -368,6 +368,7 @@ const fn code(code: wire::ErrorCode) -> ErrorCode {
     match code {
         wire::ErrorCode::BadSignature => ErrorCode::BadSignature,
         wire::ErrorCode::Busy => ErrorCode::Busy,
+        wire::ErrorCode::Denied => ErrorCode::Denied,
         wire::ErrorCode::FederationMismatch => ErrorCode::FederationMismatch,
         wire::ErrorCode::HelloRequired => ErrorCode::HelloRequired,
         wire::ErrorCode::Malformed => ErrorCode::Malformed,
@@ -383,6 +384,7 @@ const fn wire_code(code: ErrorCode) -> wire::ErrorCode {
     match code {
         ErrorCode::BadSignature => wire::ErrorCode::BadSignature,
         ErrorCode::Busy => wire::ErrorCode::Busy,
+        ErrorCode::Denied => wire::ErrorCode::Denied,
         ErrorCode::FederationMismatch => wire::ErrorCode::FederationMismatch,
         ErrorCode::HelloRequired => wire::ErrorCode::HelloRequired,
         ErrorCode::Malformed => wire::ErrorCode::Malformed,

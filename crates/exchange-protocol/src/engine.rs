@@ -21,7 +21,7 @@ use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse};
 use crate::phase::{Phase, PhaseEvent};
 use crate::relay::tree::News;
 use crate::schedule::SyncTimer;
-use crate::session::{Closing, Session, Stage};
+use crate::session::{Closing, Session, Stage, Versions};
 use crate::view::View;
 
 /// What an [`Engine`] is made of.
@@ -58,6 +58,8 @@ pub struct Engine {
     pub(crate) snapshots: VecDeque<Snapshot>,
     pub(crate) news: News,
     pub(crate) download: Option<Download>,
+    /// Who signed two records with one number.
+    pub(crate) equivocators: Versions,
     parked: Parked,
     scores: Scores,
     phase: Phase,
@@ -103,6 +105,7 @@ impl Engine {
             snapshots: VecDeque::new(),
             news: News::default(),
             download: None,
+            equivocators: Versions::new(limits::MAX_EQUIVOCATORS),
             parked: Parked::default(),
             scores: Scores::default(),
             phase: Phase::default(),
@@ -535,6 +538,7 @@ impl Exchange for Engine {
                 self.timer
                     .reconfigure(now.monotonic, &config, &mut self.rng);
                 self.config = config;
+                self.part_from_denied(now);
             }
             Input::Request { peer, token, frame } => self.request(now, peer, token, &frame),
             Input::Response { id, frame } => self.response(now, id, &frame),
@@ -579,10 +583,15 @@ impl Exchange for Engine {
 
 /// A refusal without further data.
 pub(crate) fn refusal(code: ErrorCode, text: &str) -> Message {
+    let retry_after = match code {
+        ErrorCode::Denied => limits::MAX_RETRY_AFTER,
+        _ => std::time::Duration::ZERO,
+    };
     let (version_min, version_max) = match code {
         ErrorCode::Version => (limits::VERSION_MIN, limits::VERSION_MAX),
         ErrorCode::BadSignature
         | ErrorCode::Busy
+        | ErrorCode::Denied
         | ErrorCode::FederationMismatch
         | ErrorCode::HelloRequired
         | ErrorCode::Malformed
@@ -594,7 +603,7 @@ pub(crate) fn refusal(code: ErrorCode, text: &str) -> Message {
     Message::Error(ErrorReply {
         code,
         message: text.to_owned(),
-        retry_after_ms: 0,
+        retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
         version_min,
         version_max,
         alternatives: Vec::new(),

@@ -218,6 +218,12 @@ pub const MAX_PENDING_RECORDS: usize = 4096;
 /// How long an accepted record counts as known while the store does not show it.
 pub const PENDING_TTL: Duration = Duration::from_secs(10);
 
+/// Contradictions of owners that are looked at per frame: each costs a signature check.
+pub const MAX_CONTRADICTIONS_PER_FRAME: usize = 4;
+
+/// Most owners remembered to have contradicted themselves, so that it is told once. The oldest is forgotten.
+pub const MAX_EQUIVOCATORS: usize = 256;
+
 // --- misbehaviour --------------------------------------------------------------------------------------------------
 
 /// Most peers whose score is remembered.

@@ -282,6 +282,8 @@ pub enum ErrorCode {
     BadSignature,
     /// No room for another conversation.
     Busy,
+    /// The operator keeps this software away.
+    Denied,
     /// The other federation.
     FederationMismatch,
     /// The sender has not introduced itself on this connection.
@@ -302,9 +304,10 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::BadSignature,
         Self::Busy,
+        Self::Denied,
         Self::FederationMismatch,
         Self::HelloRequired,
         Self::Malformed,
@@ -321,6 +324,7 @@ impl ErrorCode {
         match self {
             Self::BadSignature => "BAD_SIGNATURE",
             Self::Busy => "BUSY",
+            Self::Denied => "DENIED",
             Self::FederationMismatch => "FEDERATION_MISMATCH",
             Self::HelloRequired => "HELLO_REQUIRED",
             Self::Malformed => "MALFORMED",
@@ -337,7 +341,7 @@ impl ErrorCode {
     pub const fn is_final(self) -> bool {
         matches!(
             self,
-            Self::FederationMismatch | Self::NetworkMismatch | Self::Version
+            Self::Denied | Self::FederationMismatch | Self::NetworkMismatch | Self::Version
         )
     }
 }

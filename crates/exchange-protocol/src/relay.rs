@@ -7,6 +7,7 @@ use std::time::Duration;
 use btcfed_core::exchange::{Notice, Output};
 use btcfed_core::limits::MAX_FRAME_BYTES;
 use btcfed_core::network::RequestToken;
+use btcfed_core::record::UnverifiedRecord;
 use btcfed_core::time::Now;
 use btcfed_core::{PeerKey, PeerOp, PeerPatch, SignedRecord};
 
@@ -78,6 +79,7 @@ impl Engine {
             declined,
             mut refused,
             malformed,
+            contradictions,
         } = triage;
         for (key, seq) in &listed {
             session.has_version(key, *seq);
@@ -114,6 +116,7 @@ impl Engine {
                 session.declined.add(*key, *seq);
             }
         }
+        let foul = self.judge(now, peer, contradictions);
         let learned = verdict.accepted.len();
         self.counters.records_offered += as_u64(listed.len() + malformed);
         self.counters.records_accepted += as_u64(learned);
@@ -128,6 +131,7 @@ impl Engine {
         self.accept(now, &peer, verdict.accepted, is_news);
         let offence = verdict
             .offence
+            .or(foul)
             .or_else(|| (malformed > 0).then_some(Offence::Malformed));
         Intake {
             learned,
@@ -165,6 +169,56 @@ impl Engine {
         }
         let patch: PeerPatch = records.into_iter().map(PeerOp::Learn).collect();
         self.push(Output::Store(patch));
+    }
+
+    /// Records that contradict known ones of the same owner: the one with the smaller signed bytes stays and is passed on,
+    /// so that everybody ends with the same one. Says what they showed about the sender.
+    fn judge(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        contradictions: Vec<UnverifiedRecord>,
+    ) -> Option<Offence> {
+        let mut offence = None;
+        for record in contradictions {
+            let Some(known) = self.view.record_of(&record.key()).cloned() else {
+                continue;
+            };
+            // What is known of this owner and would change nothing costs no signature check.
+            let is_told = self.equivocators.has(&record.key(), record.seq());
+            if !record.contradicts(&known) || is_told && !record.would_supersede(&known) {
+                continue;
+            }
+            self.counters.signatures_checked += 1;
+            let Ok(record) = record.verify(&*self.verifier) else {
+                self.counters.records_refused += 1;
+                offence = Some(Offence::BadSignature);
+                continue;
+            };
+            let (peer_key, seq) = (record.key(), record.seq());
+            let is_better = record.supersedes(&known);
+            if !is_told {
+                self.equivocators.add(peer_key, seq);
+                let (kept, dropped) = if is_better {
+                    (record.clone(), known)
+                } else {
+                    (known, record.clone())
+                };
+                self.notice(Notice::Equivocation {
+                    peer: peer_key,
+                    seq,
+                    kept,
+                    dropped,
+                });
+            }
+            if is_better {
+                for session in self.sessions.values_mut() {
+                    session.known.remove(&peer_key);
+                }
+                self.accept(now, &peer, vec![record], true);
+            }
+        }
+        offence
     }
 
     /// True when the peer introduced itself on this connection; else it is told to.

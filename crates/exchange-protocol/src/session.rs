@@ -21,6 +21,8 @@ pub(crate) struct Session {
     pub(crate) scope: AddrScope,
     /// The peer introduced itself and fits.
     pub(crate) met: bool,
+    /// What it said its software is, as it said it.
+    pub(crate) agent: String,
     /// This side dialled.
     pub(crate) dialled: bool,
     /// The peer asks but cannot be asked: it does not offer the protocol itself. Nothing is sent to it.
@@ -123,6 +125,7 @@ impl Session {
         Self {
             scope,
             met: false,
+            agent: String::new(),
             dialled: direction == Direction::Outbound,
             only_asks: false,
             introduced: false,

@@ -196,6 +196,12 @@ impl View {
         record.is_some_and(|record| is_meaningful(record, link))
     }
 
+    /// The record of a peer that counts, if it is known.
+    pub(crate) fn record_of(&self, key: &PeerKey) -> Option<&SignedRecord> {
+        let stored = || self.set.get(key).and_then(|peer| peer.record.as_ref());
+        self.overlay.get(key).or_else(stored)
+    }
+
     /// How many records there are at most. Costs nothing.
     pub(crate) fn size_bound(&self) -> usize {
         self.set.len().saturating_add(self.overlay.len())

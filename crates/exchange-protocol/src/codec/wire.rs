@@ -185,4 +185,5 @@ pub(crate) enum ErrorCode {
     NetworkMismatch = 8,
     FederationMismatch = 9,
     HelloRequired = 10,
+    Denied = 11,
 }
