@@ -91,6 +91,10 @@ impl Engine {
             (Mode::Page | Mode::Other(_), ..) => self.page(now, peer, &request),
         };
         response.hello = own_hello;
+        if let (true, Some(hello)) = (response.equal, &mut response.hello) {
+            // The own record is part of the list, and the other side has the same list.
+            hello.record = Vec::new();
+        }
         self.respond(now, &peer, token, response);
         if let Some(hello) = &request.hello {
             self.take_own_record(now, peer, &hello.record);

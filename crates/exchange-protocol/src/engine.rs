@@ -9,13 +9,15 @@ use btcfed_core::identity::Verifier;
 use btcfed_core::network::{CommandId, Direction, RequestError, RequestToken};
 use btcfed_core::rng::SeededRng;
 use btcfed_core::time::{MonotonicTime, Now};
-use btcfed_core::{PeerKey, PeerSet, SignedRecord};
+use btcfed_core::{PeerChange, PeerKey, PeerSet, SignedRecord};
 
 use crate::answer::Snapshot;
 use crate::codec;
 use crate::defence::budget::Parked;
+use crate::defence::origin::Origins;
 use crate::defence::score::{Offence, Scores};
 use crate::download::Download;
+use crate::feeler::Feeler;
 use crate::limits;
 use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse};
 use crate::phase::{Phase, PhaseEvent};
@@ -58,6 +60,9 @@ pub struct Engine {
     pub(crate) snapshots: VecDeque<Snapshot>,
     pub(crate) news: News,
     pub(crate) download: Option<Download>,
+    /// Who told of peers that were never met.
+    pub(crate) origins: Origins,
+    pub(crate) feeler: Feeler,
     /// Who signed two records with one number.
     pub(crate) equivocators: Versions,
     parked: Parked,
@@ -105,6 +110,8 @@ impl Engine {
             snapshots: VecDeque::new(),
             news: News::default(),
             download: None,
+            origins: Origins::default(),
+            feeler: Feeler::new(options.seed),
             equivocators: Versions::new(limits::MAX_EQUIVOCATORS),
             parked: Parked::default(),
             scores: Scores::default(),
@@ -143,7 +150,10 @@ impl Engine {
             return;
         }
         let budgets = self.parked.take(now.monotonic, &peer);
-        let session = Session::new(direction, scope, now.monotonic, budgets);
+        let mut session = Session::new(direction, scope, now.monotonic, budgets);
+        if self.feeler.is_arrived(&peer, direction) {
+            session.feeling_since = Some(now.monotonic);
+        }
         self.sessions.insert(peer, session);
         self.timer.start(now.monotonic, &mut self.rng);
     }
@@ -168,6 +178,7 @@ impl Engine {
         }
         if self.sessions.is_empty() {
             self.download = None;
+            self.feeler.stop();
             self.timer.stop();
             self.enter(PhaseEvent::Alone);
         }
@@ -201,7 +212,12 @@ impl Engine {
             Ok(message @ (Message::Ack | Message::Error(_) | Message::Response(_))) => {
                 let text = format!("{} is not a request", message.name());
                 self.reply(token, &refusal(ErrorCode::Malformed, &text));
-                self.offend(now, peer, Offence::Malformed);
+                let offence = if matches!(message, Message::Response(_)) {
+                    Offence::Unasked
+                } else {
+                    Offence::Malformed
+                };
+                self.offend(now, peer, offence);
             }
             Err(error) => {
                 self.reply(token, &refusal(error.code(), &error.to_string()));
@@ -378,9 +394,10 @@ impl Engine {
         self.start_due_rounds(now);
         self.graft_due(now);
         self.announce_due(now);
+        self.feel(now);
     }
 
-    fn close_due(&mut self, now: Now) {
+    pub(crate) fn close_due(&mut self, now: Now) {
         for (peer, session) in &mut self.sessions {
             let Some(closing) = &mut session.closing else {
                 continue;
@@ -542,7 +559,11 @@ impl Exchange for Engine {
             }
             Input::Request { peer, token, frame } => self.request(now, peer, token, &frame),
             Input::Response { id, frame } => self.response(now, id, &frame),
-            Input::StoreChanged { set, .. } => self.view.set_snapshot(set),
+            Input::StoreChanged { set, changes } => {
+                self.view.set_snapshot(set);
+                let changed = changes.iter().filter_map(PeerChange::key);
+                self.origins.update(&self.view, changed);
+            }
             Input::Timeout | _ => {}
         }
         self.tick(now);
@@ -569,6 +590,7 @@ impl Exchange for Engine {
             request,
             self.timer.due(),
             self.news.due(),
+            self.feeler.deadline(),
             download,
         ]
         .into_iter()

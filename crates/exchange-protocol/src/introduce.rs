@@ -26,7 +26,10 @@ impl Engine {
             && let Some(own) = self.view.own_record()
             && session.owes_own_record(Some(own))
         {
-            hello.record = own.envelope().to_vec();
+            // Who is only tried finds a record it lacks by the comparison.
+            if session.feeling_since.is_none() {
+                hello.record = own.envelope().to_vec();
+            }
             session.told_own = Some(own.seq());
         }
         hello

@@ -71,11 +71,11 @@
 //! | [`simulate`] | a federation on virtual time |
 //! | engine, relay, tree | routing; records in and on; along which links |
 //! | introduce, sync, answer | who is who; rounds of questions; their answers |
-//! | download | what a newcomer fetches from several neighbours at once |
+//! | download, feeler | what a newcomer fetches from several neighbours at once; trying peers that are not connected |
 //! | reconcile, rateless | finding the difference of two lists; the code behind it |
 //! | validate, view, digest | the gate for records; what would be listed; its summary and ids |
 //! | session, schedule, phase | one peer; the periodic timer; where the node stands |
-//! | bucket, budget, score | rates; what a peer may send; misbehaviour and reactions |
+//! | bucket, budget, score, origin | rates; what a peer may send; misbehaviour and reactions; who told of whom |
 //!
 //! The wire format and the rules are in `docs/PROTOCOL.md`.
 
@@ -86,6 +86,7 @@ pub mod codec;
 mod defence;
 mod download;
 mod engine;
+mod feeler;
 mod introduce;
 pub mod limits;
 pub mod message;

@@ -224,6 +224,32 @@ pub const MAX_CONTRADICTIONS_PER_FRAME: usize = 4;
 /// Most owners remembered to have contradicted themselves, so that it is told once. The oldest is forgotten.
 pub const MAX_EQUIVOCATORS: usize = 256;
 
+// --- the list as a whole ---------------------------------------------------------------------------------------------
+
+/// From so many peers on, sources and networks have a share each of those that were never met.
+pub const CROWDED_ABOVE: usize = limits::MAX_PEERS / 2;
+
+/// Most peers never met that one source told of first, in a crowded list.
+pub const MAX_UNMET_PER_SOURCE: usize = limits::MAX_PEERS * 3 / 8;
+
+/// Most peers never met in one network (/16 of IPv4, /32 of IPv6, two labels of a name), in a crowded list.
+pub const MAX_UNMET_PER_GROUP: usize = limits::MAX_PEERS / 16;
+
+/// Most peers never met whose origin is remembered.
+pub const MAX_ORIGINS: usize = limits::MAX_PEERS;
+
+/// How often a known peer that is not connected is tried.
+pub const FEELER_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Random share added to or taken from that.
+pub const FEELER_JITTER: f64 = 0.25;
+
+/// How long a connection that was made to try a peer may stay.
+pub const FEELER_STAY: Duration = Duration::from_secs(10);
+
+/// Most addresses of a peer that are tried.
+pub const FEELER_ADDRESSES: usize = 8;
+
 // --- misbehaviour --------------------------------------------------------------------------------------------------
 
 /// Most peers whose score is remembered.

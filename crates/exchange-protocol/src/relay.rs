@@ -103,7 +103,7 @@ impl Engine {
             }
         }
         let scope = session.scope;
-        let verdict = validate::verify(
+        let mut verdict = validate::verify(
             &mut self.view,
             &*self.verifier,
             now,
@@ -117,10 +117,11 @@ impl Engine {
             }
         }
         let foul = self.judge(now, peer, contradictions);
+        let crowded_out = self.keep_shares(&peer, &mut verdict.accepted);
         let learned = verdict.accepted.len();
         self.counters.records_offered += as_u64(listed.len() + malformed);
         self.counters.records_accepted += as_u64(learned);
-        self.counters.records_refused += as_u64(refused + verdict.refused);
+        self.counters.records_refused += as_u64(refused + verdict.refused + crowded_out);
         self.counters.signatures_checked += as_u64(verdict.checked);
         tracing::trace!(peer = %peer.peer_id(), learned, known, refused, "records");
         if let Some(seq) = verdict.own_ahead {
@@ -169,6 +170,34 @@ impl Engine {
         }
         let patch: PeerPatch = records.into_iter().map(PeerOp::Learn).collect();
         self.push(Output::Store(patch));
+    }
+
+    /// Leaves out new identities beyond the share of their source or network. Towards the peer they count as declined.
+    fn keep_shares(&mut self, peer: &PeerKey, accepted: &mut Vec<SignedRecord>) -> usize {
+        let before = accepted.len();
+        self.origins.refresh(&self.view);
+        let mut listed = self.view.size_bound();
+        let (view, origins) = (&self.view, &mut self.origins);
+        let mut declined = Vec::new();
+        accepted.retain(|record| {
+            if record.is_leaving() || view.has_record(&record.key()) {
+                return true;
+            }
+            let admits = origins.admits(peer, record, listed);
+            if admits {
+                origins.add(*peer, record);
+                listed += 1;
+            } else {
+                declined.push((record.key(), record.seq()));
+            }
+            admits
+        });
+        if let Some(session) = self.sessions.get_mut(peer) {
+            for (key, seq) in declined {
+                session.declined.add(key, seq);
+            }
+        }
+        before - accepted.len()
     }
 
     /// Records that contradict known ones of the same owner: the one with the smaller signed bytes stays and is passed on,

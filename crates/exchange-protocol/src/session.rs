@@ -64,6 +64,8 @@ pub(crate) struct Session {
     /// The peer asked for silence, or failed.
     pub(crate) paused_until: Option<MonotonicTime>,
     pub(crate) closing: Option<Closing>,
+    /// Made only to try the peer; since when.
+    pub(crate) feeling_since: Option<MonotonicTime>,
 }
 
 /// The connection is to be closed.
@@ -150,6 +152,7 @@ impl Session {
             last_synced: None,
             paused_until: None,
             closing: None,
+            feeling_since: None,
         }
     }
 
@@ -194,6 +197,11 @@ impl Session {
             .last_announced
             .map(|last| last.saturating_add(limits::ANNOUNCE_INTERVAL));
         spaced.max(self.paused_until).max(Some(due))
+    }
+
+    /// True when no record waits to be announced.
+    pub(crate) fn outbox_is_empty(&self) -> bool {
+        self.outbox.is_empty()
     }
 
     /// True when records come and go along this link.
@@ -244,7 +252,10 @@ impl Session {
             .filter(|_| idle)
             .map(|due| due.max(self.paused_until.unwrap_or(due)));
         let queued = self.paused_until.filter(|_| idle && self.wants_round);
-        [hello, queued, self.announce_due(own)]
+        let stay = self
+            .feeling_since
+            .map(|since| since.saturating_add(limits::FEELER_STAY));
+        [hello, queued, stay, self.announce_due(own)]
             .into_iter()
             .flatten()
             .min()

@@ -196,6 +196,19 @@ impl View {
         record.is_some_and(|record| is_meaningful(record, link))
     }
 
+    /// True for a learned peer, in the store or on its way there, whose key was never proven to this node.
+    pub(crate) fn is_unmet(&self, key: &PeerKey) -> bool {
+        match self.set.get(key) {
+            Some(peer) => !peer.is_reserved() && peer.stats.last_seen.is_none(),
+            None => self.overlay.contains_key(key),
+        }
+    }
+
+    /// Everybody in the store.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &Arc<PeerRecord>> {
+        self.set.iter()
+    }
+
     /// The record of a peer that counts, if it is known.
     pub(crate) fn record_of(&self, key: &PeerKey) -> Option<&SignedRecord> {
         let stored = || self.set.get(key).and_then(|peer| peer.record.as_ref());

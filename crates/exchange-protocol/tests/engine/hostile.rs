@@ -285,7 +285,7 @@ fn what_is_no_request_is_refused_as_one() {
         "an answer nobody asked for"
     );
     assert_eq!(bench.stored_seq(9), None);
-    assert_eq!(bench.penalties(1), [Reaction::Warn]);
+    assert_eq!(bench.penalties(1), [Reaction::Throttle]);
     assert_eq!(
         code(&bench.ask_raw(1, std::mem::take(&mut error))),
         ErrorCode::Malformed

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../attacks/mod.rs"]
+mod attacks;
 mod bench;
 mod bounds;
 mod compression;
@@ -12,4 +14,5 @@ mod equivocation;
 mod hostile;
 mod neighbours;
 mod records;
+mod table;
 mod vectors;
