@@ -129,6 +129,43 @@ mod tests {
     }
 
     #[test]
+    fn answers_end_where_a_burst_or_an_hour_ends_and_a_long_list_has_a_larger_hour() {
+        let frame = MAX_FRAME_BYTES;
+        let frames = |records: usize| {
+            let mut budget = AnswerBudget::new(MonotonicTime::ZERO);
+            (0..1000)
+                .take_while(|_| {
+                    let is_free = budget.wait(MonotonicTime::ZERO, records).is_none();
+                    budget.spend(MonotonicTime::ZERO, frame);
+                    is_free
+                })
+                .count()
+        };
+        let hour = |bytes: usize| limits::ANSWER_LISTS_PER_HOUR * bytes / frame;
+        assert_eq!(frames(0), hour(limits::ANSWER_LIST_MIN_BYTES));
+        let enough = limits::ANSWER_LIST_MIN_BYTES / limits::BUDGET_BYTES_PER_RECORD;
+        assert_eq!(frames(enough), hour(limits::ANSWER_LIST_MIN_BYTES));
+        assert_eq!(
+            frames(enough + 256),
+            hour(limits::ANSWER_LIST_MIN_BYTES) + 2
+        );
+        let burst = usize::try_from(limits::ANSWER_BURST_BYTES).unwrap() / frame;
+        assert_eq!(frames(100_000), burst);
+        // After a burst, a frame a second.
+        let mut budget = AnswerBudget::new(MonotonicTime::ZERO);
+        budget.wait(MonotonicTime::ZERO, 100_000);
+        budget.spend(MonotonicTime::ZERO, usize::MAX);
+        assert!(budget.wait(MonotonicTime::ZERO, 100_000) > Some(Duration::from_secs(1)));
+        budget.hour = TokenBucket::new(u32::MAX, 1, MonotonicTime::ZERO);
+        let wait = |budget: &AnswerBudget| {
+            let frame = u32::try_from(frame).unwrap();
+            budget.pace.wait(frame)
+        };
+        let second = u64::try_from(frame).unwrap() / u64::from(limits::ANSWER_BYTES_PER_SECOND);
+        assert_eq!(wait(&budget), Duration::from_secs(second));
+    }
+
+    #[test]
     fn who_comes_back_goes_on_with_what_was_left_and_the_oldest_is_forgotten() {
         let now = MonotonicTime::ZERO;
         let (mut parked, mut spent) = (Parked::default(), Budgets::new(now));

@@ -216,7 +216,15 @@ mod tests {
     }
 
     #[test]
-    fn who_was_met_or_is_gone_counts_against_nobody_and_the_index_is_bounded() {
+    fn the_index_is_bounded() {
+        let origins = filled(1, limits::MAX_ORIGINS + 1, |_| {
+            "/ip4/10.1.1.1/tcp/1".to_owned()
+        });
+        assert_eq!(origins.of.len(), limits::MAX_ORIGINS);
+    }
+
+    #[test]
+    fn who_was_met_or_is_gone_counts_against_nobody() {
         let addr = |_| "/ip4/8.8.8.8/tcp/1".to_owned();
         let mut origins = filled(1, 3, addr);
         let records: Vec<_> = (1000..1003).map(|n| record(n, &addr(0))).collect();

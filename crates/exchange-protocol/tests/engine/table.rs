@@ -79,6 +79,31 @@ fn a_peer_that_was_tried_is_compared_with_and_hung_up_on() {
 }
 
 #[test]
+fn new_identities_of_one_peer_are_passed_on_up_to_a_bound_and_stored_beyond_it() {
+    let mut bench = Bench::new();
+    bench.befriend(1);
+    bench.befriend(2);
+    bench.settle();
+    let start = bench.now;
+    let mut told = 0;
+    let burst = u64::from(limits::NEW_IDENTITY_BURST);
+    for first in (1000..1000 + burst + 64).step_by(32) {
+        let records: Vec<_> = (first..first + 32).map(|n| entry(&record(n, 1))).collect();
+        bench.ask(1, &announcement(&records));
+        bench.wait(limits::ANNOUNCE_INTERVAL);
+        told += bench.announced_to(2).len() as u64;
+        bench.acknowledge();
+        bench.outputs.clear();
+    }
+    let refilled = (bench.now - start).as_secs_f64() * f64::from(limits::NEW_IDENTITIES_PER_SECOND);
+    assert!(
+        (burst..=burst + refilled as u64 + 1).contains(&told),
+        "{told}"
+    );
+    assert_eq!(bench.stored_seq(1000 + burst + 63), Some(1), "stored only");
+}
+
+#[test]
 fn no_source_fills_a_crowded_list_and_who_others_told_of_and_the_operator_chose_stay() {
     let mut bench = Bench::new();
     bench.stores = false;
