@@ -65,15 +65,11 @@ pub fn decode(frame: &[u8]) -> Result<Message, DecodeError> {
     if frame.is_empty() {
         return Ok(Message::Ack);
     }
-    match body(frame)? {
-        wire::Body::Compressed(compressed) => match body(&compress::inflate(&compressed)?)? {
-            wire::Body::Compressed(_) => Err(DecodeError::Malformed {
-                reason: "compressed twice",
-            }),
-            inner => message(inner),
-        },
-        plain => message(plain),
+    let body = body(frame)?;
+    if let wire::Body::Compressed(compressed) = &body {
+        return message(self::body(&compress::inflate(compressed)?)?);
     }
+    message(body)
 }
 
 /// The protobuf form of what is in a frame that is not empty.
@@ -95,7 +91,9 @@ fn body(frame: &[u8]) -> Result<wire::Body, DecodeError> {
 
 fn message(body: wire::Body) -> Result<Message, DecodeError> {
     match body {
-        wire::Body::Compressed(_) => Err(DecodeError::Unsupported),
+        wire::Body::Compressed(_) => Err(DecodeError::Malformed {
+            reason: "compressed twice",
+        }),
         wire::Body::Announcement(body) => Ok(Message::Announcement(PeerAnnouncement {
             records: entries(body.records),
             ids: ids(&body.ids)?,

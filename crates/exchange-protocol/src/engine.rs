@@ -605,9 +605,10 @@ impl Exchange for Engine {
 
 /// A refusal without further data.
 pub(crate) fn refusal(code: ErrorCode, text: &str) -> Message {
-    let retry_after = match code {
-        ErrorCode::Denied => limits::MAX_RETRY_AFTER,
-        _ => std::time::Duration::ZERO,
+    let retry_after = if code == ErrorCode::Denied {
+        limits::MAX_RETRY_AFTER
+    } else {
+        std::time::Duration::ZERO
     };
     let (version_min, version_max) = match code {
         ErrorCode::Version => (limits::VERSION_MIN, limits::VERSION_MAX),

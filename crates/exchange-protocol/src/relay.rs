@@ -79,28 +79,22 @@ impl Engine {
             declined,
             mut refused,
             malformed,
-            contradictions,
+            mut contradictions,
         } = triage;
         for (key, seq) in &listed {
             session.has_version(key, *seq);
         }
         let mut wait = None;
         if !asked {
-            let allowed =
-                session
-                    .budgets
-                    .unsolicited
-                    .take_up_to(now.monotonic, candidates.len(), price);
-            refused += candidates.len() - allowed;
-            while candidates.len() > allowed {
+            let bucket = &mut session.budgets.unsolicited;
+            let wanted = candidates.len() + contradictions.len();
+            let allowed = bucket.take_up_to(now.monotonic, wanted, price);
+            refused += wanted - allowed;
+            contradictions.truncate(allowed);
+            while candidates.len() + contradictions.len() > allowed {
                 candidates.pop_last();
-                wait = Some(
-                    session
-                        .budgets
-                        .unsolicited
-                        .wait(ANNOUNCEMENT_TOKENS * price),
-                );
             }
+            wait = (allowed < wanted).then(|| bucket.wait(ANNOUNCEMENT_TOKENS * price));
         }
         let scope = session.scope;
         let mut verdict = validate::verify(

@@ -6,7 +6,7 @@ use btcfed_exchange_protocol::codec::{self, DecodeError};
 use btcfed_exchange_protocol::limits;
 use btcfed_exchange_protocol::message::{ErrorCode, ErrorReply, Message, Mode, PeerRequest};
 
-use crate::bench::{Bench, entry, hello, page, question, record_at};
+use crate::bench::{Bench, hello, page, question, record_at};
 
 /// An error whose frame is exactly so many bytes long.
 fn frame_of(len: usize) -> Message {
@@ -45,10 +45,10 @@ fn compressed(size: u64, bytes: &[u8]) -> Vec<u8> {
     let varint = |mut value: u64| {
         let mut out = Vec::new();
         while value >= 0x80 {
-            out.push((value as u8) | 0x80);
+            out.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
             value >>= 7;
         }
-        out.push(value as u8);
+        out.push(u8::try_from(value).unwrap());
         out
     };
     let mut inner = vec![0x08];
@@ -154,7 +154,6 @@ fn download(size: u64, features: u64) -> (usize, usize) {
     }
     let all: Vec<u8> = records.iter().flat_map(|r| r.envelope().to_vec()).collect();
     assert!(received.len() >= all.len());
-    let _ = entry(&records[0]);
     (total, zstd(&received).len())
 }
 
@@ -163,8 +162,7 @@ fn a_download_takes_at_most_a_tenth_more_than_zstd_makes_of_all_records_in_one_p
     for size in [200, 1000] {
         let (paged, whole) = download(size, limits::FEATURE_ZSTD);
         let (plain, _) = download(size, 0);
-        println!("{size} records: plain {plain}, paged {paged}, in one piece {whole}");
         assert!(10 * paged <= 11 * whole, "{size}: {paged} of {whole}");
-        assert!(paged < plain * 3 / 4, "{size}: {paged} of {plain}");
+        assert!(paged < plain * 3 / 5, "{size}: {paged} of {plain}");
     }
 }

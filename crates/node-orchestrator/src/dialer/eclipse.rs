@@ -111,8 +111,8 @@ fn restart(set: &PeerSet, seed: u64, up: u64, until: u64) -> Run {
 fn operators_peer_is_back(seeds: std::ops::Range<u64>) {
     let set = besieged(SYBILS);
     for seed in seeds {
-        // It is away for up to 15 seconds, as it may be restarting as well.
-        let up = SeededRng::from_seed(seed).below(15_000);
+        // It is away for up to 13 seconds, as it may be restarting as well; the pause after that is 16 seconds at most.
+        let up = SeededRng::from_seed(seed).below(13_000);
         let run = restart(&set, seed, up, 30_000);
         assert!(run.operators.is_some(), "seed {seed}: away for {up} ms");
     }
