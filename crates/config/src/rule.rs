@@ -125,9 +125,6 @@ impl Rule {
             Self::Patterns(_) => Kind::List {
                 max: crate::value::MAX_PATTERNS,
             },
-            Self::Mode(_) | Self::OptionalPath(_) | Self::Path(_) | Self::Secret => {
-                Kind::Text { max: None }
-            }
             Self::LogFilter(max, _) | Self::Text(max, _) => Kind::Text { max: Some(max) },
             Self::Version => Kind::Version,
         }
