@@ -127,22 +127,22 @@ impl SignedRecord {
     /// that signs two records with one number leaves everybody with the one whose signed bytes are the smaller ones.
     #[must_use]
     pub fn supersedes(&self, known: &Self) -> bool {
-        self.seq > known.seq || self.contradicts(known) && self.payload() < known.payload()
+        self.seq() > known.seq() || self.contradicts(known) && self.payload() < known.payload()
     }
 
     /// True when the owner signed this record and `other` with one number: the same key and number, and different bytes
     /// below the signature. Bytes outside of the signature prove nothing about the owner.
     #[must_use]
     pub fn contradicts(&self, other: &Self) -> bool {
-        self.key == other.key
-            && self.seq == other.seq
-            && self.envelope != other.envelope
+        self.key() == other.key()
+            && self.seq() == other.seq()
+            && self.envelope() != other.envelope()
             && self.payload() != other.payload()
     }
 
     /// The bytes that are signed.
     fn payload(&self) -> Vec<u8> {
-        wire::Envelope::decode(&*self.envelope).map_or_else(|_| Vec::new(), |e| e.payload)
+        wire::Envelope::decode(self.envelope()).map_or_else(|_| Vec::new(), |e| e.payload)
     }
 
     /// True when the owner lists no address at all, of any transport.
