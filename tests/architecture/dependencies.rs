@@ -30,7 +30,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Where a dependency lives. Benchmarks are exempt: they run rivals. `deny.toml` says the same to cargo-deny.
-const HOMES: [(&str, &[&str]); 19] = [
+const HOMES: [(&str, &[&str]); 20] = [
     ("bech32", &[BINARY]),
     ("clap", &[BINARY]),
     ("clap_complete", &[BINARY]),
@@ -50,6 +50,7 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("tar", &[BINARY]),
     ("tracing-subscriber", &[BINARY]),
     ("yaml_serde", &[CONFIG, STORE]),
+    ("zstd", &[EXCHANGE]),
 ];
 
 /// Most crates in core's tree, itself included: whoever wants only the data types should not wait for more.

@@ -506,7 +506,7 @@ fn unknown(section: &str, name: &str, briefly: bool) -> (String, Option<String>)
 pub(crate) fn from_text(rule: &Rule, text: &str) -> Raw {
     let trimmed = text.trim();
     match rule {
-        Rule::Announce(_) | Rule::Bootstrap(_) | Rule::Listen(_) => {
+        Rule::Announce(_) | Rule::Bootstrap(_) | Rule::Listen(_) | Rule::Patterns(_) => {
             let items = trimmed
                 .split(',')
                 .map(str::trim)

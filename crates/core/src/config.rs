@@ -252,6 +252,8 @@ pub struct PeersConfig {
     pub mode: PeersMode,
     /// Whom to ask first.
     pub bootstrap: Vec<AddrWithId>,
+    /// Software nobody talks to: patterns for the agent text of a peer, see [`matches_agent`](Self::matches_agent).
+    pub deny_agents: Vec<String>,
     /// The longest time between two synchronisations.
     pub exchange_interval: Duration,
     /// Random share added to or taken from every interval, 0 to 0.5.
@@ -265,8 +267,18 @@ pub struct PeersConfig {
 }
 
 impl PeersConfig {
-    fn values(&self) -> [(&'static str, String); 8] {
+    /// True when a pattern of `deny_agents` describes the whole of this text. `*` stands for any text, an empty one
+    /// included; upper and lower case of ASCII letters are the same.
+    #[must_use]
+    pub fn matches_agent(&self, agent: &str) -> bool {
+        self.deny_agents
+            .iter()
+            .any(|pattern| matches_pattern(pattern.as_bytes(), agent.as_bytes()))
+    }
+
+    fn values(&self) -> [(&'static str, String); 9] {
         [
+            ("peers.deny_agents", list(&quoted(&self.deny_agents))),
             ("peers.file", self.file.display().to_string()),
             ("peers.mode", self.mode.as_str().to_owned()),
             ("peers.bootstrap", list(&self.bootstrap)),
@@ -283,6 +295,38 @@ impl PeersConfig {
             ("peers.forget_after", format_duration(self.forget_after)),
         ]
     }
+}
+
+/// Texts in quotes, because `*` means something to YAML.
+fn quoted(texts: &[String]) -> Vec<String> {
+    let quote = |text: &String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    texts.iter().map(quote).collect()
+}
+
+/// Matches greedily and goes back to the last `*` only: linear in text times pattern, whatever they are.
+fn matches_pattern(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut read) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while let Some(byte) = text.get(read) {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some(wanted) if wanted.eq_ignore_ascii_case(byte) => {
+                at += 1;
+                read += 1;
+            }
+            _ => match &mut star {
+                Some((after, from)) => {
+                    *from += 1;
+                    (at, read) = (*after + 1, *from);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(at).all(|byte| *byte == b'*')
 }
 
 /// `storage.*`.
@@ -358,6 +402,7 @@ impl Default for NodeConfig {
                 file: PathBuf::from("peers.yaml"),
                 mode: PeersMode::Open,
                 bootstrap: Vec::new(),
+                deny_agents: Vec::new(),
                 exchange_interval: Duration::from_secs(30),
                 exchange_jitter: 0.2,
                 stale_after: Duration::from_secs(24 * 3600),

@@ -293,7 +293,7 @@ impl PeerSet {
         if known
             .record
             .as_ref()
-            .is_some_and(|record| record.seq() >= signed.seq())
+            .is_some_and(|record| !signed.supersedes(record))
         {
             return;
         }

@@ -10,15 +10,14 @@ use btcfed_core::time::Now;
 
 use crate::codec;
 use crate::defence::score::Offence;
-use crate::engine::{Engine, refusal};
+use crate::engine::{Engine, rate_refusal, refusal};
 use crate::limits;
-use crate::message::{
-    CellBlock, CellRange, ErrorCode, Message, Mode, PeerRequest, PeerResponse, Want,
-};
+use crate::message::{CellBlock, CellRange, ErrorCode, Mode, PeerRequest, PeerResponse, Want};
 use crate::reconcile::digest;
 use crate::reconcile::index::Bookmark;
 use crate::reconcile::rateless;
 use crate::relay::tree::OPEN_SALT;
+use crate::view::Listed;
 
 /// Lists whose lengths differ by more than this differ by more than the cells of one reconciliation can tell.
 const MOST_DIFFERENCES: u32 = 2730;
@@ -53,6 +52,14 @@ impl Engine {
             self.close_at(peer, at, reaction, &format!("does not fit: {code}"));
             return;
         }
+        let listed = self.view.size_bound();
+        if let Some(session) = self.sessions.get_mut(&peer)
+            && let Some(wait) = session.budgets.answers.wait(now.monotonic, listed)
+        {
+            self.reply(token, &rate_refusal(wait));
+            self.offend(now, peer, Offence::Rate);
+            return;
+        }
         let own_hello = request.hello.is_some().then(|| self.hello(now, &peer));
         let Some(session) = self.sessions.get_mut(&peer).filter(|session| session.met) else {
             self.reply(
@@ -75,9 +82,11 @@ impl Engine {
         }
         let mut response = match (request.mode, request.cells, &request.want) {
             (Mode::Summary, ..) => self.compare(now, peer, &request),
+            (Mode::Sample, ..) => self.sample(now, peer, &request),
+            (Mode::Stripe, ..) if request.stripe.is_some() => self.page(now, peer, &request),
             (Mode::Cells, Some(range), _) => self.more_cells(peer, range),
             (Mode::Want, _, Some(want)) => self.wanted(now, peer, want),
-            (Mode::Cells | Mode::Want, ..) => {
+            (Mode::Cells | Mode::Stripe | Mode::Want, ..) => {
                 self.reply(token, &refusal(ErrorCode::Malformed, "nothing asked for"));
                 self.offend(now, peer, Offence::Malformed);
                 return;
@@ -85,7 +94,11 @@ impl Engine {
             (Mode::Page | Mode::Other(_), ..) => self.page(now, peer, &request),
         };
         response.hello = own_hello;
-        self.reply(token, &Message::Response(response));
+        if let (true, Some(hello)) = (response.equal, &mut response.hello) {
+            // The own record is part of the list, and the other side has the same list.
+            hello.record = Vec::new();
+        }
+        self.respond(now, &peer, token, response);
         if let Some(hello) = &request.hello {
             self.take_own_record(now, peer, &hello.record);
         }
@@ -131,6 +144,9 @@ impl Engine {
             if key == peer && session.known.has(&key, seq) {
                 continue;
             }
+            if request.stripe.is_some_and(|stripe| !stripe.holds(&key)) {
+                continue;
+            }
             let size = codec::entry_bytes(item.record.envelope().len());
             if response.records.len() == most || size > room {
                 response.next = last;
@@ -142,6 +158,44 @@ impl Engine {
             response.records.push(item.entry());
         }
         response
+    }
+
+    /// A few records chosen at random, each with the same probability (reservoir sampling, Vitter 1985); of a list that
+    /// fits into one answer, the first page.
+    fn sample(&mut self, now: Now, peer: PeerKey, request: &PeerRequest) -> PeerResponse {
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return PeerResponse::default();
+        };
+        let salt = request.summary.map_or(0, |asked| asked.salt);
+        let own = self.view.summary(salt, session.scope, &session.declined);
+        let is_short = usize::try_from(own.count).is_ok_and(|c| c <= limits::MAX_RECORDS_PER_FRAME);
+        if is_short || request.summary == Some(own) {
+            let request = PeerRequest {
+                limit: u32::MAX,
+                ..request.clone()
+            };
+            return self.page(now, peer, &request);
+        }
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+        let most = limit.min(limits::SAMPLE);
+        let mut chosen = Vec::with_capacity(most);
+        let listed = self.view.list(None, session.scope, now.wall);
+        for (place, item) in listed.filter(|i| i.record.key() != peer).enumerate() {
+            if chosen.len() < most {
+                chosen.push(item);
+            } else if let Some(slot) = chosen.get_mut(self.rng.index(place + 1)) {
+                *slot = item;
+            }
+        }
+        chosen.sort_by_key(|item| item.record.key());
+        for item in &chosen {
+            session.has_version(&item.record.key(), item.record.seq());
+        }
+        PeerResponse {
+            records: chosen.iter().map(Listed::entry).collect(),
+            count: own.count,
+            ..PeerResponse::default()
+        }
     }
 
     /// Compares. Different lists are answered by cells; by the first page when that is cheaper: a short list, one of
@@ -156,7 +210,7 @@ impl Engine {
             .view
             .summary(asked.salt, session.scope, &session.declined);
         self.refresh(now);
-        if own != asked && self.sessions.is_paging() {
+        if own != asked && (self.sessions.is_paging() || self.download.is_some()) {
             return PeerResponse {
                 count: own.count,
                 ..PeerResponse::default()

@@ -9,20 +9,23 @@ use btcfed_core::identity::Verifier;
 use btcfed_core::network::{CommandId, Direction, RequestError, RequestToken};
 use btcfed_core::rng::SeededRng;
 use btcfed_core::time::{MonotonicTime, Now};
-use btcfed_core::{PeerKey, PeerSet, SignedRecord};
+use btcfed_core::{PeerChange, PeerKey, PeerSet, SignedRecord};
 
 use crate::answer::Snapshot;
 use crate::codec;
 use crate::defence::budget::Parked;
+use crate::defence::origin::Origins;
 use crate::defence::score::{Offence, Scores};
+use crate::download::Download;
+use crate::feeler::Feeler;
 use crate::limits;
-use crate::message::{ErrorCode, ErrorReply, Message};
+use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse};
 use crate::phase::{Phase, PhaseEvent};
 use crate::reconcile::salts::Salts;
 use crate::reconcile::shared::Shared;
 use crate::relay::tree::News;
 use crate::schedule::SyncTimer;
-use crate::session::{Closing, Session};
+use crate::session::{Closing, Session, Stage, Versions};
 use crate::sessions::Sessions;
 use crate::view::View;
 
@@ -60,6 +63,12 @@ pub struct Engine {
     pub(crate) snapshots: VecDeque<Snapshot>,
     pub(crate) salts: Salts,
     pub(crate) news: News,
+    pub(crate) download: Option<Download>,
+    /// Who told of peers that were never met.
+    pub(crate) origins: Origins,
+    pub(crate) feeler: Feeler,
+    /// Who signed two records with one number.
+    pub(crate) equivocators: Versions,
     parked: Parked,
     scores: Scores,
     phase: Phase,
@@ -107,6 +116,10 @@ impl Engine {
             snapshots: VecDeque::new(),
             salts: Salts::default(),
             news: News::default(),
+            download: None,
+            origins: Origins::default(),
+            feeler: Feeler::new(options.seed),
+            equivocators: Versions::new(limits::MAX_EQUIVOCATORS),
             parked: Parked::default(),
             scores: Scores::default(),
             phase: Phase::default(),
@@ -154,7 +167,10 @@ impl Engine {
             return;
         }
         let budgets = self.parked.take(now.monotonic, &peer);
-        let session = Session::new(direction, scope, now.monotonic, budgets);
+        let mut session = Session::new(direction, scope, now.monotonic, budgets);
+        if self.feeler.is_arrived(&peer, direction) {
+            session.feeling_since = Some(now.monotonic);
+        }
         self.sessions.insert(peer, session);
         self.timer.start(now.monotonic, &mut self.rng);
     }
@@ -182,6 +198,8 @@ impl Engine {
             });
         }
         if self.sessions.is_empty() {
+            self.download = None;
+            self.feeler.stop();
             self.timer.stop();
             self.enter(PhaseEvent::Alone);
         }
@@ -215,7 +233,12 @@ impl Engine {
             Ok(message @ (Message::Ack | Message::Error(_) | Message::Response(_))) => {
                 let text = format!("{} is not a request", message.name());
                 self.reply(token, &refusal(ErrorCode::Malformed, &text));
-                self.offend(now, peer, Offence::Malformed);
+                let offence = if matches!(message, Message::Response(_)) {
+                    Offence::Unasked
+                } else {
+                    Offence::Malformed
+                };
+                self.offend(now, peer, offence);
             }
             Err(error) => {
                 self.reply(token, &refusal(error.code(), &error.to_string()));
@@ -330,6 +353,8 @@ impl Engine {
     fn on_error(&mut self, now: Now, peer: PeerKey, sent: Sent, error: &ErrorReply) {
         tracing::debug!(peer = %peer.peer_id(), code = %error.code, text = ?error.message, "refused");
         let was_round = matches!(sent, Sent::Round);
+        let round = self.sessions.get(&peer).and_then(|s| s.round.as_ref());
+        let was_stripe = round.is_some_and(|r| r.stripe.is_some() || r.stage == Stage::Sample);
         let is_worth_repeating = matches!(
             error.code,
             ErrorCode::Busy | ErrorCode::HelloRequired | ErrorCode::Rate
@@ -341,7 +366,8 @@ impl Engine {
         }
         if let Some(session) = self.sessions.get_mut(&peer) {
             if error.code == ErrorCode::Unsupported && was_round && !session.pages_only {
-                session.pages_only = true;
+                session.refuses_stripes = true;
+                session.pages_only = !was_stripe;
                 session.wants_round = true;
             }
             if error.code == ErrorCode::HelloRequired {
@@ -384,6 +410,7 @@ impl Engine {
         self.start_due_rounds(now);
         self.graft_due(now);
         self.announce_due(now);
+        self.feel(now);
         self.refresh(now);
     }
 
@@ -392,7 +419,7 @@ impl Engine {
         self.sessions.refresh(now.monotonic, self.view.own_record());
     }
 
-    fn close_due(&mut self, now: Now) {
+    pub(crate) fn close_due(&mut self, now: Now) {
         self.refresh(now);
         for peer in self.sessions.take_due(now.monotonic) {
             let session = self.sessions.get_mut(&peer);
@@ -482,10 +509,36 @@ impl Engine {
         self.push(Output::Reply { token, frame });
     }
 
+    /// Answers a question; counts what it took.
+    pub(crate) fn respond(
+        &mut self,
+        now: Now,
+        peer: &PeerKey,
+        token: RequestToken,
+        response: PeerResponse,
+    ) {
+        let frame = self.encode_for(peer, &Message::Response(response));
+        if let Some(session) = self.sessions.get_mut(peer) {
+            session.budgets.answers.spend(now.monotonic, frame.len());
+        }
+        self.sent(frame.len());
+        self.push(Output::Reply { token, frame });
+    }
+
+    /// Compressed if the peer can read that.
+    fn encode_for(&self, peer: &PeerKey, message: &Message) -> Vec<u8> {
+        let features = self.sessions.get(peer).and_then(|s| s.features);
+        if features.is_some_and(|both| both & limits::FEATURE_ZSTD != 0) {
+            codec::encode_compressed(message)
+        } else {
+            codec::encode(message)
+        }
+    }
+
     pub(crate) fn send(&mut self, now: Now, peer: PeerKey, message: &Message, sent: Sent) {
         let id = CommandId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
-        let frame = codec::encode(message);
+        let frame = self.encode_for(&peer, message);
         self.sent(frame.len());
         let deadline = now.monotonic.saturating_add(limits::REQUEST_TIMEOUT);
         self.pending_by.insert((peer, id));
@@ -533,10 +586,15 @@ impl Exchange for Engine {
                 self.timer
                     .reconfigure(now.monotonic, &config, &mut self.rng);
                 self.config = config;
+                self.part_from_denied(now);
             }
             Input::Request { peer, token, frame } => self.request(now, peer, token, &frame),
             Input::Response { id, frame } => self.response(now, id, &frame),
-            Input::StoreChanged { set, .. } => self.view.set_snapshot(set),
+            Input::StoreChanged { set, changes } => {
+                self.view.set_snapshot(set);
+                let changed = changes.iter().filter_map(PeerChange::key);
+                self.origins.update(&self.view, changed);
+            }
             Input::Timeout | _ => {}
         }
         self.tick(now);
@@ -552,10 +610,18 @@ impl Exchange for Engine {
             .pending
             .first_key_value()
             .map(|(_, pending)| pending.deadline);
-        [sessions, request, self.timer.due(), self.news.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let download = self.download.as_ref().map(Download::deadline);
+        [
+            sessions,
+            request,
+            self.timer.due(),
+            self.news.due(),
+            self.feeler.deadline(),
+            download,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn counters(&self) -> ExchangeCounters {
@@ -565,10 +631,16 @@ impl Exchange for Engine {
 
 /// A refusal without further data.
 pub(crate) fn refusal(code: ErrorCode, text: &str) -> Message {
+    let retry_after = if code == ErrorCode::Denied {
+        limits::MAX_RETRY_AFTER
+    } else {
+        std::time::Duration::ZERO
+    };
     let (version_min, version_max) = match code {
         ErrorCode::Version => (limits::VERSION_MIN, limits::VERSION_MAX),
         ErrorCode::BadSignature
         | ErrorCode::Busy
+        | ErrorCode::Denied
         | ErrorCode::FederationMismatch
         | ErrorCode::HelloRequired
         | ErrorCode::Malformed
@@ -580,7 +652,7 @@ pub(crate) fn refusal(code: ErrorCode, text: &str) -> Message {
     Message::Error(ErrorReply {
         code,
         message: text.to_owned(),
-        retry_after_ms: 0,
+        retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
         version_min,
         version_max,
         alternatives: Vec::new(),

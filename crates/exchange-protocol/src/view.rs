@@ -300,6 +300,30 @@ impl View {
         current(&self.set, &self.overlay, key).filter(|record| is_meaningful(record, link))
     }
 
+    /// True for a learned peer, in the store or on its way there, whose key was never proven to this node.
+    pub(crate) fn is_unmet(&self, key: &PeerKey) -> bool {
+        match self.set.get(key) {
+            Some(peer) => !peer.is_reserved() && peer.stats.last_seen.is_none(),
+            None => self.overlay.contains_key(key),
+        }
+    }
+
+    /// Everybody in the store.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &Arc<PeerRecord>> {
+        self.set.iter()
+    }
+
+    /// The record of a peer that counts, if it is known.
+    pub(crate) fn record_of(&self, key: &PeerKey) -> Option<&SignedRecord> {
+        let stored = || self.set.get(key).and_then(|peer| peer.record.as_ref());
+        self.overlay.get(key).or_else(stored)
+    }
+
+    /// How many records there are at most. Costs nothing.
+    pub(crate) fn size_bound(&self) -> usize {
+        self.set.len().saturating_add(self.overlay.len())
+    }
+
     /// True when some version of this peer's record is known.
     pub(crate) fn has_record(&self, key: &PeerKey) -> bool {
         self.overlay.contains_key(key) || self.set.contains(key)

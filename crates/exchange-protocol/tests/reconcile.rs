@@ -158,7 +158,7 @@ impl Pair {
                     self.is_done = true;
                     self.cost.learned += learned;
                 }
-                Output::Notice(_) => {}
+                Output::Dial { .. } | Output::Notice(_) => {}
                 other => panic!("{other:?}"),
             }
         }

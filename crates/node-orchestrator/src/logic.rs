@@ -578,6 +578,14 @@ impl NodeLogic {
                     connection.clock_offset_ms = Some(clock_offset_ms);
                 }
             }
+            Notice::Equivocation {
+                peer,
+                seq,
+                kept,
+                dropped,
+            } => {
+                tracing::warn!(peer = %peer.peer_id(), seq, kept = ?kept.addresses(), dropped = ?dropped.addresses(), "a peer signed two different records with one number; does a second node run with its key?");
+            }
             Notice::OwnRecordAhead { seq } => {
                 tracing::warn!(
                     seq,

@@ -277,6 +277,23 @@ fn lists_of_addresses_have_a_length_and_take_only_addresses() {
 }
 
 #[test]
+fn patterns_of_software_have_a_length_and_a_number() {
+    let key = "peers.deny_agents";
+    let list = |count: usize, len: usize| {
+        let pattern = format!("\"{}*\"", "a ".repeat(64)[..len - 1].replace(' ', "-"));
+        yaml(key, &format!("[{}]", vec![pattern; count].join(", ")))
+    };
+    assert!(load(&list(64, 128)).is_ok());
+    assert!(problem(&list(65, 1)).contains("65 patterns are too many, at most 64"));
+    assert!(problem(&list(1, 129)).contains("129 bytes are too many, at most 128"));
+    assert!(problem(&yaml(key, "[\"\"]")).contains("peers.deny_agents[0]: an empty pattern"));
+    assert!(problem(&yaml(key, "x")).contains("expected a list of patterns"));
+    assert!(problem(&yaml(key, "[5]")).contains("put it in quotes"));
+    let quoted = "[\"old node/0.*\", \"*\"]";
+    assert_eq!(shown(key, quoted), quoted);
+}
+
+#[test]
 fn the_same_address_twice_is_refused_for_listeners_in_any_spelling_and_noted_elsewhere() {
     let two = "[\"/ip6/::1/tcp/9000\", \"/ip6/0:0:0:0:0:0:0:1/tcp/9000\"]";
     assert!(

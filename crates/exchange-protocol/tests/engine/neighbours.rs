@@ -65,7 +65,7 @@ fn a_newcomer_fetches_from_two_at_a_time_and_only_compares_with_the_rest() {
         bench.connect(n, Direction::Outbound);
     }
     let modes: Vec<Mode> = (1..=5).map(|n| first_request(&bench, n).mode).collect();
-    let (full, compare) = (Mode::Summary, Mode::Page);
+    let (full, compare) = (Mode::Sample, Mode::Page);
     assert_eq!(modes, [full, full, compare, compare, compare]);
     assert_eq!(first_request(&bench, 3).limit, 0, "a page without records");
     let (id, _) = bench.sent_to(3).pop().unwrap();
@@ -136,9 +136,13 @@ fn a_dial_only_node_publishes_nothing() {
 fn a_peer_that_knows_no_summaries_is_asked_for_pages() {
     let mut bench = Bench::new();
     bench.connect(1, Direction::Outbound);
-    let (id, _) = bench.sent_to(1).pop().unwrap();
-    bench.answer(id, &refused(ErrorCode::Unsupported));
-    bench.wait(limits::RETRY_PAUSE);
+    for mode in [Mode::Sample, Mode::Summary] {
+        assert_eq!(first_request(&bench, 1).mode, mode);
+        let (id, _) = bench.sent_to(1).pop().unwrap();
+        bench.outputs.clear();
+        bench.answer(id, &refused(ErrorCode::Unsupported));
+        bench.wait(limits::RETRY_PAUSE);
+    }
     let (id, Message::Request(request)) = bench.sent_to(1).pop().unwrap() else {
         panic!("no request");
     };
