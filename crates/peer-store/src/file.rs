@@ -19,9 +19,10 @@ use crate::disk::lock::{Access, with_lock};
 use crate::disk::replace::{self, MAX_DAMAGED_KEPT, failed, keep_aside};
 use crate::disk::{Disk, FileInfo};
 use crate::merge::{Adopted, merge};
+use crate::sections::layout::Layout;
 use crate::shared::Shared;
 use crate::text::document::{Checksum, Document, FORMAT_VERSION, cut};
-use crate::text::render::{self, Stamp, render};
+use crate::text::render::{self, Stamp, render_with};
 use crate::worker::PATIENCE;
 
 /// Most adopted differences that are logged one by one.
@@ -47,6 +48,8 @@ pub(crate) struct TheFile {
     shared: Arc<Shared>,
     /// The content that memory was last reconciled with.
     document: Document,
+    /// What it says under `sections`.
+    sections: Layout,
     print: Option<Print>,
     info: Option<FileInfo>,
     /// What the last saves replaced.
@@ -76,6 +79,7 @@ impl TheFile {
         Self {
             shared,
             document: Document::default(),
+            sections: Layout::default(),
             print: None,
             info: None,
             displaced: DisplacedFiles::default(),
@@ -276,6 +280,9 @@ impl TheFile {
             drop(state);
             if is_same {
                 self.document = base;
+                let now = self.shared.now();
+                self.sections = Layout::parse(self.document.sections(), &self.sections, now);
+                self.shared.tables.recall(self.sections.sections());
             }
         }
     }
@@ -481,11 +488,25 @@ impl TheFile {
             state.hard_since.get_or_insert_with(Instant::now);
         }
         drop(state);
+        self.adopt_sections(&document);
         self.document = document;
         if !is_first {
             log(&merged.adopted);
         }
         changes
+    }
+
+    /// Merges the sections of a file into memory.
+    fn adopt_sections(&mut self, file: &Document) {
+        let now = self.shared.now();
+        let base = Layout::parse(self.document.sections(), &self.sections, now);
+        let layout = Layout::parse(file.sections(), &base, now);
+        // A saved file has sections, and its last line ends: otherwise it was cut off.
+        let last = file.pieces.last().map(|piece| piece.text());
+        let is_cut = file.sections().is_empty() || last.is_some_and(|text| !text.ends_with('\n'));
+        let keeps_missing = is_cut || !file.damage.is_empty();
+        self.shared.tables.adopt(&base, &layout, keeps_missing, now);
+        self.sections = layout;
     }
 
     /// Writes what memory holds, after taking in what changed outside. To be called while holding the lock. False when
@@ -505,18 +526,19 @@ impl TheFile {
             (Arc::clone(&state.set), state.ticket, state.generation)
         };
         let mut saved = generation;
-        if self.must_write || !render::says(&self.document, &set) {
+        let now = self.shared.now();
+        let (tables, tables_ticket) = self.shared.tables.to_save(now);
+        let tables = (!self.sections.says(&tables, now))
+            .then(|| self.sections.write(&tables, self.document.style.eol));
+        if self.must_write || tables.is_some() || !render::says(&self.document, &set) {
             let started = Instant::now();
             self.keep_damage(target)?;
             saved = generation.max(self.document.generation) + 1;
-            let rendered = render(
-                &self.document,
-                &set,
-                Stamp {
-                    generation: saved,
-                    now: self.shared.now(),
-                },
-            );
+            let stamp = Stamp {
+                generation: saved,
+                now,
+            };
+            let rendered = render_with(&self.document, &set, tables.as_deref(), stamp);
             let bytes = rendered.bytes();
             // Until the last step is done nobody knows which content is there; the next look finds out.
             let before = self.print.take();
@@ -524,6 +546,7 @@ impl TheFile {
             let held = replace::replace(&*self.disk(), target, &bytes, like)?;
             self.print = Some(Print::of(&bytes));
             self.info = self.disk().metadata(target).ok();
+            self.sections = Layout::parse(rendered.sections(), &self.sections, now);
             let replaced = std::mem::replace(&mut self.document, rendered);
             if let (Some(held), Some(before)) = (held, before) {
                 self.displaced.hold(held, replaced, before);
@@ -538,6 +561,7 @@ impl TheFile {
             metrics.time("peer_store_save", started.elapsed());
             tracing::debug!(path = %target.display(), generation = saved, bytes = bytes.len(), "peers file saved");
         }
+        self.shared.tables.saved(tables_ticket);
         let mut state = self.shared.state();
         state.generation = saved;
         state.skipped = self.document.skipped();

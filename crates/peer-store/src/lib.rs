@@ -49,8 +49,10 @@ mod disk;
 mod file;
 mod merge;
 mod options;
+pub mod sections;
 mod shared;
 mod store;
+mod tables;
 mod text;
 mod worker;
 
@@ -62,6 +64,7 @@ pub use disk::watch::POLL_INTERVAL;
 pub use disk::{Disk, FileInfo, HeldFile, OsDisk, PendingFile};
 pub use file::revise::Revised;
 pub use options::StoreOptions;
+pub use sections::{Section, SectionEntry, SectionError, SectionOp, SectionStore, Sections};
 pub use shared::MAX_WAITING;
 pub use store::FilePeerStore;
 pub use text::document::FORMAT_VERSION;

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::file::revise::{Revised, Revision};
 use crate::options::{StoreOptions, Tuning};
+use crate::tables::Tables;
 use crate::text::document::FORMAT_VERSION;
 
 /// Most callers that may wait for the disk at a time; further ones are told `durable: false` at once.
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) options: StoreOptions,
     snapshot: RwLock<Arc<PeerSet>>,
     state: Mutex<State>,
+    /// The sections. Their lock is taken after that of the state, or alone.
+    pub(crate) tables: Tables,
     pub(crate) wake: Condvar,
     pub(crate) events: broadcast::Sender<StoreEvent>,
 }
@@ -108,6 +111,7 @@ impl Shared {
             options,
             snapshot: RwLock::new(set),
             state: Mutex::new(state),
+            tables: Tables::default(),
             wake: Condvar::new(),
             events,
         }
@@ -116,6 +120,12 @@ impl Shared {
     /// The state. A panic elsewhere cannot leave it half-changed, so a poisoned lock is as good as any.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the store's thread, which may have a later moment to wait for than it knows.
+    pub(crate) fn wake_up(&self) {
+        drop(self.state());
+        self.wake.notify_one();
     }
 
     pub(crate) fn tuning(&self) -> Tuning {
@@ -257,7 +267,8 @@ impl Shared {
 
     pub(crate) fn health(&self) -> StoreHealth {
         let state = self.state();
-        let waits = state.hard_since.is_some() || state.soft_since.is_some();
+        let tables_wait = self.tables.since().is_some() && state.newer_version.is_none();
+        let waits = state.hard_since.is_some() || state.soft_since.is_some() || tables_wait;
         StoreHealth {
             degraded: state.degraded.clone(),
             generation: state.generation,

@@ -16,11 +16,13 @@ use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_core::store::{
     Applied, PeerStore, Reloaded, SkippedEntry, StoreError, StoreEvents, StoreHealth,
 };
+use btcfed_core::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::disk::replace::failed;
 use crate::file::revise::{Revised, Revision};
 use crate::options::{StoreOptions, Tuning};
+use crate::sections::{SectionError, SectionOp, SectionStore, Sections};
 use crate::shared::{Reply, Request, Shared};
 use crate::worker::Worker;
 
@@ -303,6 +305,24 @@ impl PeerStore for FilePeerStore {
 
     fn health(&self) -> StoreHealth {
         Self::health(self)
+    }
+}
+
+impl SectionStore for FilePeerStore {
+    fn sections(&self) -> Arc<Sections> {
+        self.shared.tables.snapshot()
+    }
+
+    fn apply_sections(&self, ops: &[SectionOp]) -> Result<bool, SectionError> {
+        let changed = self.shared.tables.apply(ops, self.shared.now())?;
+        if changed {
+            self.shared.wake_up();
+        }
+        Ok(changed)
+    }
+
+    fn sections_now(&self) -> Timestamp {
+        self.shared.now()
     }
 }
 

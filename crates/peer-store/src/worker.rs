@@ -119,7 +119,9 @@ impl Worker {
 
     fn is_dirty(&self) -> bool {
         let state = self.shared.state();
-        state.hard_since.is_some() || state.soft_since.is_some()
+        state.hard_since.is_some()
+            || state.soft_since.is_some()
+            || (state.newer_version.is_none() && self.shared.tables.since().is_some())
     }
 
     fn next_job(&self) -> Job {
@@ -145,6 +147,11 @@ impl Worker {
                         .hard_since
                         .map(|since| since + state.tuning.flush_interval),
                     state.soft_since.map(|since| since + options.soft_interval),
+                    self.shared
+                        .tables
+                        .since()
+                        .filter(|_| state.newer_version.is_none())
+                        .map(|since| since + options.soft_interval),
                 ]
                 .into_iter()
                 .flatten()

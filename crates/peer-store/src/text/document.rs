@@ -14,6 +14,7 @@ use btcfed_core::peer::{Forgotten, PeerRecord};
 use btcfed_core::store::SkippedEntry;
 use btcfed_core::time::Timestamp;
 
+use crate::sections::layout;
 use crate::text::amend::remark;
 use crate::text::entry::{self, Peer, Trust};
 use crate::text::guard::{self, Refusal};
@@ -280,7 +281,7 @@ impl Document {
         let is_ours = self.checksum == Checksum::Differs && self.head(Head::Generation).is_some();
         let is_end = |piece: &Piece| match piece {
             Piece::List(list, _) => *list != List::Peers,
-            Piece::Text(text) => text.starts_with("sections:"),
+            Piece::Text(text) => is_sections(text),
             Piece::Head(..) | Piece::Item(_) => false,
         };
         if !is_ours || self.pieces.iter().any(is_end) {
@@ -439,6 +440,13 @@ impl Document {
                 .all(|piece| matches!(piece, Piece::Text(text) if is_remark(text)))
     }
 
+    /// What stands under `sections`, that key included; nothing when there is none.
+    pub(crate) fn sections(&self) -> &str {
+        let sections = self.pieces.iter().map(|piece| piece.text());
+        let mut sections = sections.filter(|text| is_sections(text));
+        sections.next().map_or("", |text| text)
+    }
+
     /// The bytes of the file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(
@@ -509,6 +517,18 @@ impl Reader {
         };
         says.unwrap_or_else(|refusal| Says::Bad(Arc::new(refusal)))
     }
+}
+
+/// True for the text under `sections`.
+pub(crate) fn is_sections(text: &str) -> bool {
+    let name = text
+        .trim_start_matches(['"', '\''])
+        .strip_prefix(layout::NAME);
+    name.is_some_and(|rest| {
+        rest.trim_start_matches(['"', '\''])
+            .trim_start_matches(' ')
+            .starts_with(':')
+    })
 }
 
 /// The text of a file. Bytes that are no text become one replacement character per run, and are reported.

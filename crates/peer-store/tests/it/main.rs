@@ -13,5 +13,6 @@ mod kills;
 mod reconfigure;
 mod revisions;
 mod roundtrip;
+mod sections;
 mod sharing;
 mod upkeep;
