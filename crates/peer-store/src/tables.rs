@@ -100,4 +100,12 @@ impl Tables {
             state.since = None;
         }
     }
+
+    /// Makes `sections` all that is known and saved.
+    pub(crate) fn replace(&self, sections: Sections) {
+        let mut state = self.state();
+        state.sections = Arc::new(sections);
+        state.ticket += 1;
+        state.since = None;
+    }
 }

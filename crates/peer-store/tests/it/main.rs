@@ -10,6 +10,7 @@ mod edits;
 mod faults;
 mod files;
 mod kills;
+mod memory;
 mod reconfigure;
 mod revisions;
 mod roundtrip;
