@@ -47,6 +47,7 @@ mod clock;
 mod copies;
 mod disk;
 mod file;
+pub mod import;
 pub mod json;
 mod memory;
 mod merge;
