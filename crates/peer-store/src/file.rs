@@ -19,6 +19,7 @@ use crate::disk::lock::{Access, with_lock};
 use crate::disk::replace::{self, MAX_DAMAGED_KEPT, failed, keep_aside};
 use crate::disk::{Disk, FileInfo};
 use crate::merge::{Adopted, merge};
+use crate::migration;
 use crate::sections::layout::Layout;
 use crate::shared::Shared;
 use crate::text::document::{Checksum, Document, FORMAT_VERSION, cut};
@@ -185,6 +186,7 @@ impl TheFile {
             return Ok(Outcome::Same);
         }
         let started = Instant::now();
+        let bytes = self.migrate(target, bytes)?;
         let document = Document::parse(&bytes, &self.document, self.shared.now());
         let is_emptied = document.is_blank() && !self.document.is_blank();
         if (is_emptied || !document.damage.is_empty()) && !at_once && self.wait_for_more() {
@@ -214,6 +216,22 @@ impl TheFile {
         metrics.count("peer_store_skipped_entries", as_count(skipped));
         metrics.time("peer_store_load", started.elapsed());
         Ok(Outcome::Adopted(changes))
+    }
+
+    /// The content in the version that is written now. What it was is kept first.
+    fn migrate(&mut self, target: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let options = &self.shared.options;
+        let text = std::str::from_utf8(&bytes).ok();
+        let Some(migrated) = text.and_then(|text| migration::run(text, &options.migrations)) else {
+            return Ok(bytes);
+        };
+        let before = base::before_path(target);
+        replace::replace(&*options.disk, &before, &bytes, self.info.as_ref())?;
+        tracing::info!(path = %target.display(), kept = %before.display(), "the peers file is of an older version; it will be written in the new one");
+        self.must_write = true;
+        let mut state = self.shared.state();
+        state.hard_since.get_or_insert_with(Instant::now);
+        Ok(migrated.into_bytes())
     }
 
     /// Takes over an edit that was written into a file while a save replaced it: as if it had come before that save.

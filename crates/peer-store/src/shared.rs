@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use btcfed_core::limits::STORE_EVENT_QUEUE;
 use btcfed_core::patch::{PeerChange, PeerPatch};
@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) ticket: u64,
     /// Since when hard changes wait that nobody waits for.
     pub(crate) hard_since: Option<Instant>,
+    /// How long soft changes may wait; `None` while nothing is saved by itself.
+    pub(crate) soft_interval: Option<Duration>,
     /// Since when soft changes wait.
     pub(crate) soft_since: Option<Instant>,
     /// Callers who wait for the next save.
@@ -94,6 +96,7 @@ impl Shared {
             tuning: options.tuning,
             ticket: 0,
             hard_since: None,
+            soft_interval: Some(options.soft_interval),
             soft_since: None,
             waiting: Vec::new(),
             requests: VecDeque::new(),

@@ -204,6 +204,20 @@ impl FilePeerStore {
             .unwrap_or_else(|_| Err(self.shared.is_closed("flush")))
     }
 
+    /// Saves soft changes by itself at the latest `interval` after the first of them, from now on. A store does so from the
+    /// beginning, every [`with_soft_interval`](StoreOptions::with_soft_interval) (60 s); this changes the interval, or begins again
+    /// after [`stop_auto_save`](Self::stop_auto_save).
+    pub fn start_auto_save(&self, interval: Duration) {
+        self.shared.state().soft_interval = Some(interval);
+        self.shared.wake.notify_one();
+    }
+
+    /// Saves soft changes no more by itself. They wait for [`flush`](Self::flush), for the next hard change or for
+    /// [`close`](Self::close), which saves everything once more.
+    pub fn stop_auto_save(&self) {
+        self.shared.state().soft_interval = None;
+    }
+
     /// Subscribes to changes from now on.
     #[must_use]
     pub fn subscribe(&self) -> StoreEvents {

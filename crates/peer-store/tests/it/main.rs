@@ -17,3 +17,4 @@ mod roundtrip;
 mod sections;
 mod sharing;
 mod upkeep;
+mod versions;
