@@ -188,7 +188,13 @@ impl TheFile {
         let started = Instant::now();
         let bytes = self.migrate(target, bytes)?;
         let document = Document::parse(&bytes, &self.document, self.shared.now());
-        let is_emptied = document.is_blank() && !self.document.is_blank();
+        let is_cut = document.is_listless() && document.checksum != Checksum::Matches;
+        if is_cut && !self.was_read && self.restore(target) {
+            self.put_aside(target, bytes, "it has no list of peers".to_owned());
+            self.print = Some(print);
+            return Ok(Outcome::Missing);
+        }
+        let is_emptied = is_cut && !self.document.is_listless();
         if (is_emptied || !document.damage.is_empty()) && !at_once && self.wait_for_more() {
             return Ok(Outcome::Unfinished);
         }
@@ -197,7 +203,7 @@ impl TheFile {
             tracing::warn!(path = %target.display(), "the peers file was emptied; it will be written again from memory. \
                  To remove all peers, write `peers: []`");
             if !bytes.trim_ascii().is_empty() {
-                self.put_aside(target, bytes, "it was replaced by comments".to_owned());
+                self.put_aside(target, bytes, "it has no list of peers".to_owned());
             }
             self.write_soon(print);
             return Ok(Outcome::Same);

@@ -243,8 +243,8 @@ impl Document {
                 }
             }
         }
-        if !has_peers && (reader.torn || self.checksum == Checksum::Differs) {
-            // The line that names the list is damaged when its entries stand below something else.
+        if !self.has_a_word_on_peers() && (reader.torn || self.checksum == Checksum::Differs) {
+            // The line that names the list, or its first entry, is damaged when entries stand below something else.
             let texts = split
                 .chunks
                 .iter()
@@ -252,6 +252,15 @@ impl Document {
             suspects.extend(texts.flat_map(|chunk| split.suspects(source, chunk)));
         }
         suspects
+    }
+
+    /// True with entries of peers, and with the word that there are none.
+    fn has_a_word_on_peers(&self) -> bool {
+        self.pieces.iter().any(|piece| match piece {
+            Piece::List(List::Peers, text) => text.contains('['),
+            Piece::Item(item) => item.list == List::Peers,
+            Piece::Text(_) | Piece::Head(..) | Piece::List(..) => false,
+        })
     }
 
     fn damaged(&mut self, line: usize, what: String) {
@@ -438,6 +447,17 @@ impl Document {
                 .pieces
                 .iter()
                 .all(|piece| matches!(piece, Piece::Text(text) if is_remark(text)))
+    }
+
+    /// True when there is neither a list of peers nor an entry of one, as in a file that was cut off in its first lines. Who
+    /// wants no peers writes `peers: []`.
+    pub(crate) fn is_listless(&self) -> bool {
+        let is_list = |piece: &Piece| match piece {
+            Piece::List(list, _) => *list == List::Peers,
+            Piece::Item(item) => item.list == List::Peers,
+            Piece::Text(_) | Piece::Head(..) => false,
+        };
+        !self.pieces.iter().any(is_list)
     }
 
     /// What stands under `sections`, that key included; nothing when there is none.
