@@ -38,12 +38,16 @@
 //!    made while nothing ran is known as one.
 //! 8. **Any bytes are a valid file.** No content of the file makes opening fail, panic or take more than linear time.
 //!
+//! Recipes are in the [`cookbook`].
+//!
 //! The file format is described in `docs/FILES.md`. Local file systems only: locks of network file systems promise less.
 //!
 //! # What it does not know
 //! Where peers come from, whether they can be reached, and what a network is.
 
 mod clock;
+#[doc = include_str!("../COOKBOOK.md")]
+pub mod cookbook {}
 mod copies;
 mod disk;
 mod file;

@@ -75,7 +75,7 @@ fn a_state_document_becomes_peers_statistics_and_tables() {
     let entry = table.get("left-pad", now()).unwrap();
     assert_eq!(
         entry.value,
-        r#"{"cached_at":"2026-11-20T16:55:01Z","package_id":"left-pad","version":"1.3.0"}"#
+        r#"{"package_id":"left-pad","version":"1.3.0","cached_at":"2026-11-20T16:55:01Z"}"#
     );
     assert_eq!(entry.at, scalar::time_from("2026-11-20T16:55:01Z").unwrap());
     assert_eq!(

@@ -115,10 +115,10 @@ impl<'a> Node<'a> {
         self.read()
     }
 
-    /// The same value as JSON on one line.
+    /// The same value as JSON on one line, members in their order.
     pub(crate) fn compact(&self) -> Result<String, JsonError> {
-        let value: serde_json::Value = self.read()?;
-        Ok(value.to_string())
+        let value = self.value()?;
+        serde_json::to_string(&value).map_err(|error| self.refuse(error))
     }
 
     pub(crate) fn text(&self) -> Result<String, JsonError> {

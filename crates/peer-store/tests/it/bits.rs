@@ -88,7 +88,11 @@ fn no_flipped_bit_alters_a_peer_silently_and_none_loses_one_that_the_base_has() 
             count("told");
             let lost = good.iter().filter(|peer| !set.contains(&peer.key)).count();
             // A line that begins an entry and becomes a comment or a field looks like a deletion, and is told as one.
-            assert!(lost <= 1, "bit {bit} of byte {at}: {lost} lost");
+            assert!(
+                lost <= 1,
+                "bit {bit} of byte {at}: {lost} lost\n{}",
+                String::from_utf8_lossy(&bytes)
+            );
 
             reset(&place, None);
             let (alone, _, skipped) = opened(&place, &bytes);
