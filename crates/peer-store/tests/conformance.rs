@@ -42,7 +42,6 @@ async fn a_store_on_a_hand_written_file_passes_the_suite() {
     }
 }
 
-#[expect(clippy::unwrap_used, reason = "a test may")]
 #[tokio::test]
 async fn a_store_in_memory_passes_the_suite_with_and_without_its_file() {
     store_conformance(MemoryStore::new).await;

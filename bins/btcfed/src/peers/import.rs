@@ -9,13 +9,13 @@ use btcfed_core::peer::{PeerRecord, PeerSource};
 use btcfed_core::set::PeerSet;
 use btcfed_core::store::PeerStore;
 use btcfed_core::time::Timestamp;
-use btcfed_peer_store::json;
 use serde_json::{Value, json};
 
 use crate::admin::protocol::Request;
 use crate::exit::{CliError, Exit};
 use crate::peers::{Entry, spelled};
 use crate::view;
+use crate::wire;
 
 /// Takes in `entries` and the peers and bans of a `document` (in the form of `peers.json`), all or none; with `dry_run` only
 /// says what it would do. What is known stays, and is completed.
@@ -32,9 +32,8 @@ pub(super) async fn apply(
         records.push(Arc::new(Entry::from_json(value).map_err(wrong)?.record()));
     }
     let document = request.optional_text("document");
-    let document =
-        document.map(|text| json::read(text, now).map_err(|error| wrong(error.to_string())));
-    let document = document.transpose()?.unwrap_or_default().peers;
+    let document = document.map(|text| wire::read_document(text, now).map_err(wrong));
+    let document = document.transpose()?.unwrap_or_default();
     records.extend(document.iter().cloned());
     let mut import = Import {
         set: store.snapshot(),

@@ -217,7 +217,7 @@ fn fill(
     for (node, op) in ops {
         let done = imported.contents.sections.apply(&[op], now);
         done.map_err(|error| {
-            node.or(nodes.first())
+            node.or_else(|| nodes.first())
                 .map_or_else(JsonError::default, |node| node.refuse(error))
         })?;
     }

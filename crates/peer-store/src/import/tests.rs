@@ -167,10 +167,6 @@ fn a_bad_state_is_refused_with_line_and_key() {
             "line 2: saved_at: expected a time",
         ),
         (
-            with("\"saved_at\": []"),
-            "line 2: saved_at: expected a time",
-        ),
-        (
             with("\"saved_at\": {\"secs_since_epoch\": 1, \"nanos_since_epoch\": \"x\"}"),
             "line 2: saved_at: expected a time",
         ),

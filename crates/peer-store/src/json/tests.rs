@@ -49,6 +49,16 @@ fn some_time(rng: &mut SeededRng) -> Option<Timestamp> {
         .then(|| Timestamp::from_millis(1_700_000_000_000 + rng.below(90_000_000_000)))
 }
 
+fn some_stats(rng: &mut SeededRng, record: &mut PeerRecord) {
+    record.stats.successes = rng.below(1 << 50);
+    record.stats.failures = rng.below(9);
+    record.stats.consecutive_failures = u32::try_from(rng.below(4)).unwrap();
+    record.stats.mean_rtt = rng
+        .chance(0.5)
+        .then(|| Duration::from_nanos(rng.below(10_000_000_000)));
+    (record.stats.first_seen, record.stats.last_seen) = (some_time(rng), some_time(rng));
+}
+
 /// A peer with anything a peer may have.
 fn some_record(rng: &mut SeededRng, number: u16) -> PeerRecord {
     let mut record = test_record(number);
@@ -90,13 +100,7 @@ fn some_record(rng: &mut SeededRng, number: u16) -> PeerRecord {
         ])
         .unwrap();
     record.status_since = some_time(rng);
-    record.stats.successes = rng.below(1 << 50);
-    record.stats.failures = rng.below(9);
-    record.stats.consecutive_failures = u32::try_from(rng.below(4)).unwrap();
-    record.stats.mean_rtt = rng
-        .chance(0.5)
-        .then(|| Duration::from_nanos(rng.below(10_000_000_000)));
-    (record.stats.first_seen, record.stats.last_seen) = (some_time(rng), some_time(rng));
+    some_stats(rng, &mut record);
     if rng.chance(0.3) {
         record.record = SignedRecord::sign(
             &test_secret(number),
@@ -289,6 +293,19 @@ fn a_bad_document_is_refused_with_line_and_key() {
             &format!("[{{\"public_key\": \"{key}\"}},\n{{\"public_key\": \"{key}\"}}]"),
             "line 2: [1]: a second entry",
         ),
+    ];
+    for (text, message) in cases {
+        let error = read(text, NOW).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{text}: {error}");
+    }
+    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!("[{{\"public_key\": \"{key}\", \"x\": {open}{close}}}]");
+    assert!(read(&deep, NOW).unwrap_err().reason.contains("recursion"));
+}
+
+#[test]
+fn a_bad_row_or_table_is_refused_with_line_and_key() {
+    let cases = [
         (
             "{\"peers\": [], \"bans\": [\n{\"ip\": \"x\"}]}",
             "line 2: bans[0]: ",
@@ -334,9 +351,6 @@ fn a_bad_document_is_refused_with_line_and_key() {
         let error = read(text, NOW).unwrap_err().to_string();
         assert!(error.starts_with(message), "{text}: {error}");
     }
-    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
-    let deep = format!("[{{\"public_key\": \"{key}\", \"x\": {open}{close}}}]");
-    assert!(read(&deep, NOW).unwrap_err().reason.contains("recursion"));
 }
 
 #[test]

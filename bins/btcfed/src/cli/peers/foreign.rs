@@ -143,7 +143,7 @@ mod tests {
         let entry = |n: u16| {
             let key = test_key(n);
             json!({ "id": format!("{n:036}"), "ip": format!("10.0.{}.{}", n / 256, n % 256), "port": 1, "public_key": key.to_string(),
-                "status": if n % 2 == 0 { "Banned" } else { "Valid" }, "note": "x".repeat(200) })
+                "status": if n.is_multiple_of(2) { "Banned" } else { "Valid" }, "note": "x".repeat(200) })
         };
         let text = Value::from((1..=100).map(entry).collect::<Vec<_>>()).to_string();
         let foreign = parse(text.as_bytes(), Format::Registry, Path::new("f")).unwrap();
