@@ -19,9 +19,11 @@ use crate::disk::lock::{Access, with_lock};
 use crate::disk::replace::{self, MAX_DAMAGED_KEPT, failed, keep_aside};
 use crate::disk::{Disk, FileInfo};
 use crate::merge::{Adopted, merge};
+use crate::migration;
+use crate::sections::layout::Layout;
 use crate::shared::Shared;
-use crate::text::document::{Checksum, Document, FORMAT_VERSION, cut};
-use crate::text::render::{self, Rendered, Stamp, render};
+use crate::text::document::{Checksum, Document, FORMAT_VERSION, Piece, cut};
+use crate::text::render::{self, Rendered, Stamp, render_with};
 use crate::worker::PATIENCE;
 
 /// Most adopted differences that are logged one by one.
@@ -47,6 +49,8 @@ pub(crate) struct TheFile {
     shared: Arc<Shared>,
     /// The content that memory was last reconciled with.
     document: Document,
+    /// What it says under `sections`.
+    sections: Layout,
     print: Option<Print>,
     info: Option<FileInfo>,
     /// What the last saves replaced.
@@ -76,6 +80,7 @@ impl TheFile {
         Self {
             shared,
             document: Document::default(),
+            sections: Layout::default(),
             print: None,
             info: None,
             displaced: DisplacedFiles::default(),
@@ -181,6 +186,7 @@ impl TheFile {
             return Ok(Outcome::Same);
         }
         let started = Instant::now();
+        let bytes = self.migrate(target, bytes)?;
         // What was checked before the file was edited is not checked again.
         let base = (!self.was_read && !Document::is_ours(&bytes))
             .then(|| self.base(target))
@@ -194,7 +200,13 @@ impl TheFile {
                 (document, Some(base))
             }
         };
-        let is_emptied = document.is_blank() && !self.document.is_blank();
+        let is_cut = document.is_listless() && document.checksum != Checksum::Matches;
+        if is_cut && !self.was_read && self.restore(target) {
+            self.put_aside(target, bytes, "it has no list of peers".to_owned());
+            self.print = Some(print);
+            return Ok(Outcome::Missing);
+        }
+        let is_emptied = is_cut && !self.document.is_listless();
         if (is_emptied || !document.damage.is_empty()) && !at_once && self.wait_for_more() {
             return Ok(Outcome::Unfinished);
         }
@@ -203,7 +215,7 @@ impl TheFile {
             tracing::warn!(path = %target.display(), "the peers file was emptied; it will be written again from memory. \
                  To remove all peers, write `peers: []`");
             if !bytes.trim_ascii().is_empty() {
-                self.put_aside(target, bytes, "it was replaced by comments".to_owned());
+                self.put_aside(target, bytes, "it has no list of peers".to_owned());
             }
             self.write_soon(print);
             return Ok(Outcome::Same);
@@ -222,6 +234,22 @@ impl TheFile {
         metrics.count("peer_store_skipped_entries", as_count(skipped));
         metrics.time("peer_store_load", started.elapsed());
         Ok(Outcome::Adopted(changes))
+    }
+
+    /// The content in the version that is written now. What it was is kept first.
+    fn migrate(&mut self, target: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let options = &self.shared.options;
+        let text = std::str::from_utf8(&bytes).ok();
+        let Some(migrated) = text.and_then(|text| migration::run(text, &options.migrations)) else {
+            return Ok(bytes);
+        };
+        let before = base::before_path(target);
+        replace::replace(&*options.disk, &before, &bytes, self.info.as_ref())?;
+        tracing::info!(path = %target.display(), kept = %before.display(), "the peers file is of an older version; it will be written in the new one");
+        self.must_write = true;
+        let mut state = self.shared.state();
+        state.hard_since.get_or_insert_with(Instant::now);
+        Ok(migrated.into_bytes())
     }
 
     /// Takes over an edit that was written into a file while a save replaced it: as if it had come before that save.
@@ -286,6 +314,9 @@ impl TheFile {
             if is_same {
                 let places = Vec::new();
                 self.document = Document { places, ..base };
+                let now = self.shared.now();
+                self.sections = Layout::parse(self.document.sections(), &self.sections, now);
+                self.shared.tables.recall(self.sections.sections());
             }
         }
     }
@@ -492,11 +523,24 @@ impl TheFile {
             state.hard_since.get_or_insert_with(Instant::now);
         }
         drop(state);
+        self.adopt_sections(&document);
         self.document = document;
         if !is_first {
             log(&merged.adopted);
         }
         changes
+    }
+
+    /// Merges the sections of a file into memory.
+    fn adopt_sections(&mut self, file: &Document) {
+        let now = self.shared.now();
+        let base = Layout::parse(self.document.sections(), &self.sections, now);
+        let layout = Layout::parse(file.sections(), &base, now);
+        // A saved file has sections, and its last line ends: otherwise it was cut off.
+        let is_cut = file.sections().is_empty() || file.pieces.last().is_some_and(Piece::is_cut);
+        let keeps_missing = is_cut || !file.damage.is_empty();
+        self.shared.tables.adopt(&base, &layout, keeps_missing, now);
+        self.sections = layout;
     }
 
     /// Writes what memory holds, after taking in what changed outside. To be called while holding the lock. False when
@@ -516,21 +560,27 @@ impl TheFile {
             (Arc::clone(&state.set), state.ticket, state.generation)
         };
         let mut saved = generation;
-        if self.must_write || !render::says(&self.document, &set) {
+        let now = self.shared.now();
+        let (tables, tables_ticket) = self.shared.tables.to_save(now);
+        let tables = (!self.sections.says(&tables, now))
+            .then(|| self.sections.write(&tables, self.document.style.eol));
+        if self.must_write || tables.is_some() || !render::says(&self.document, &set) {
             let started = Instant::now();
             self.keep_damage(target)?;
             saved = generation.max(self.document.generation) + 1;
             let stamp = Stamp {
                 generation: saved,
-                now: self.shared.now(),
+                now,
             };
-            let Rendered { document, bytes } = render(&self.document, &set, stamp);
+            let Rendered { document, bytes } =
+                render_with(&self.document, &set, tables.as_deref(), stamp);
             // Until the last step is done nobody knows which content is there; the next look finds out.
             let before = self.print.take();
             let like = self.info.as_ref().or(self.like.as_ref());
             let held = replace::replace(&*self.disk(), target, &bytes, like)?;
             self.print = Some(Print::of(&bytes));
             self.info = self.disk().metadata(target).ok();
+            self.sections = Layout::parse(document.sections(), &self.sections, now);
             let replaced = std::mem::replace(&mut self.document, document);
             if let (Some(held), Some(before)) = (held, before) {
                 self.displaced.hold(held, replaced, before);
@@ -545,6 +595,7 @@ impl TheFile {
             metrics.time("peer_store_save", started.elapsed());
             tracing::debug!(path = %target.display(), generation = saved, bytes = bytes.len(), "peers file saved");
         }
+        self.shared.tables.saved(tables_ticket);
         let mut state = self.shared.state();
         state.generation = saved;
         state.skipped = self.document.skipped();

@@ -38,19 +38,29 @@
 //!    made while nothing ran is known as one.
 //! 8. **Any bytes are a valid file.** No content of the file makes opening fail, panic or take more than linear time.
 //!
+//! Recipes are in the [`cookbook`].
+//!
 //! The file format is described in `docs/FILES.md`. Local file systems only: locks of network file systems promise less.
 //!
 //! # What it does not know
 //! Where peers come from, whether they can be reached, and what a network is.
 
 mod clock;
+#[doc = include_str!("../COOKBOOK.md")]
+pub mod cookbook {}
 mod copies;
 mod disk;
 mod file;
+pub mod import;
+pub mod json;
+mod memory;
 mod merge;
+mod migration;
 mod options;
+pub mod sections;
 mod shared;
 mod store;
+mod tables;
 mod text;
 mod worker;
 
@@ -61,7 +71,10 @@ pub use disk::replace::MAX_DAMAGED_KEPT;
 pub use disk::watch::POLL_INTERVAL;
 pub use disk::{Disk, FileInfo, HeldFile, OsDisk, PendingFile};
 pub use file::revise::Revised;
+pub use memory::{MAX_JSON_BYTES, MemoryStore};
+pub use migration::Migration;
 pub use options::StoreOptions;
+pub use sections::{Section, SectionEntry, SectionError, SectionOp, SectionStore, Sections};
 pub use shared::MAX_WAITING;
 pub use store::FilePeerStore;
 pub use text::document::FORMAT_VERSION;

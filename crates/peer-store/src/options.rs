@@ -11,6 +11,7 @@ use btcfed_core::time::Clock;
 
 use crate::clock::SystemClock;
 use crate::disk::{Disk, OsDisk};
+use crate::migration::Migration;
 
 /// What can be changed while a store is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,7 @@ pub struct StoreOptions {
     pub(crate) soft_interval: Duration,
     pub(crate) retry_after: Duration,
     pub(crate) max_file_bytes: u64,
+    pub(crate) migrations: Vec<Migration>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) disk: Arc<dyn Disk>,
@@ -65,6 +67,7 @@ impl StoreOptions {
             soft_interval: Duration::from_secs(60),
             retry_after: Duration::from_millis(200),
             max_file_bytes: 64 * 1024 * 1024,
+            migrations: Vec::new(),
             clock: Arc::new(SystemClock),
             metrics: Arc::new(NoMetrics),
             disk: Arc::new(OsDisk),
@@ -141,6 +144,14 @@ impl StoreOptions {
     #[must_use]
     pub const fn with_max_file_bytes(mut self, bytes: u64) -> Self {
         self.max_file_bytes = bytes;
+        self
+    }
+
+    /// A step from an older version of the file to the next (see [`Migration`]). A file of such a version is converted when it is
+    /// read; what it was is kept as `peers.yaml.before` first, and it is written in the new version with the next save.
+    #[must_use]
+    pub fn with_migration(mut self, step: Migration) -> Self {
+        self.migrations.push(step);
         self
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use btcfed_core::limits::STORE_EVENT_QUEUE;
 use btcfed_core::patch::{PeerChange, PeerPatch};
@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::file::revise::{Revised, Revision};
 use crate::options::{StoreOptions, Tuning};
+use crate::tables::Tables;
 use crate::text::document::FORMAT_VERSION;
 
 /// Most callers that may wait for the disk at a time; further ones are told `durable: false` at once.
@@ -56,6 +57,8 @@ pub(crate) struct State {
     pub(crate) ticket: u64,
     /// Since when hard changes wait that nobody waits for.
     pub(crate) hard_since: Option<Instant>,
+    /// How long soft changes may wait; `None` while nothing is saved by itself.
+    pub(crate) soft_interval: Option<Duration>,
     /// Since when soft changes wait.
     pub(crate) soft_since: Option<Instant>,
     /// Callers who wait for the next save.
@@ -79,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) options: StoreOptions,
     snapshot: RwLock<Arc<PeerSet>>,
     state: Mutex<State>,
+    /// The sections. Their lock is taken after that of the state, or alone.
+    pub(crate) tables: Tables,
     pub(crate) wake: Condvar,
     pub(crate) events: broadcast::Sender<StoreEvent>,
 }
@@ -91,6 +96,7 @@ impl Shared {
             tuning: options.tuning,
             ticket: 0,
             hard_since: None,
+            soft_interval: Some(options.soft_interval),
             soft_since: None,
             waiting: Vec::new(),
             requests: VecDeque::new(),
@@ -108,6 +114,7 @@ impl Shared {
             options,
             snapshot: RwLock::new(set),
             state: Mutex::new(state),
+            tables: Tables::default(),
             wake: Condvar::new(),
             events,
         }
@@ -116,6 +123,12 @@ impl Shared {
     /// The state. A panic elsewhere cannot leave it half-changed, so a poisoned lock is as good as any.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the store's thread, which may have a later moment to wait for than it knows.
+    pub(crate) fn wake_up(&self) {
+        drop(self.state());
+        self.wake.notify_one();
     }
 
     pub(crate) fn tuning(&self) -> Tuning {
@@ -257,7 +270,8 @@ impl Shared {
 
     pub(crate) fn health(&self) -> StoreHealth {
         let state = self.state();
-        let waits = state.hard_since.is_some() || state.soft_since.is_some();
+        let tables_wait = self.tables.since().is_some() && state.newer_version.is_none();
+        let waits = state.hard_since.is_some() || state.soft_since.is_some() || tables_wait;
         StoreHealth {
             degraded: state.degraded.clone(),
             generation: state.generation,

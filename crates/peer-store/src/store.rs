@@ -16,11 +16,13 @@ use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_core::store::{
     Applied, PeerStore, Reloaded, SkippedEntry, StoreError, StoreEvents, StoreHealth,
 };
+use btcfed_core::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::disk::replace::failed;
 use crate::file::revise::{Revised, Revision};
 use crate::options::{StoreOptions, Tuning};
+use crate::sections::{SectionError, SectionOp, SectionStore, Sections};
 use crate::shared::{Reply, Request, Shared};
 use crate::worker::Worker;
 
@@ -202,6 +204,20 @@ impl FilePeerStore {
             .unwrap_or_else(|_| Err(self.shared.is_closed("flush")))
     }
 
+    /// Saves soft changes by itself at the latest `interval` after the first of them, from now on. A store does so from the
+    /// beginning, every [`with_soft_interval`](StoreOptions::with_soft_interval) (60 s); this changes the interval, or begins again
+    /// after [`stop_auto_save`](Self::stop_auto_save).
+    pub fn start_auto_save(&self, interval: Duration) {
+        self.shared.state().soft_interval = Some(interval);
+        self.shared.wake.notify_one();
+    }
+
+    /// Saves soft changes no more by itself. They wait for [`flush`](Self::flush), for the next hard change or for
+    /// [`close`](Self::close), which saves everything once more.
+    pub fn stop_auto_save(&self) {
+        self.shared.state().soft_interval = None;
+    }
+
     /// Subscribes to changes from now on.
     #[must_use]
     pub fn subscribe(&self) -> StoreEvents {
@@ -303,6 +319,24 @@ impl PeerStore for FilePeerStore {
 
     fn health(&self) -> StoreHealth {
         Self::health(self)
+    }
+}
+
+impl SectionStore for FilePeerStore {
+    fn sections(&self) -> Arc<Sections> {
+        self.shared.tables.snapshot()
+    }
+
+    fn apply_sections(&self, ops: &[SectionOp]) -> Result<bool, SectionError> {
+        let changed = self.shared.tables.apply(ops, self.shared.now())?;
+        if changed {
+            self.shared.wake_up();
+        }
+        Ok(changed)
+    }
+
+    fn sections_now(&self) -> Timestamp {
+        self.shared.now()
     }
 }
 

@@ -119,11 +119,13 @@ impl Worker {
 
     fn is_dirty(&self) -> bool {
         let state = self.shared.state();
-        state.hard_since.is_some() || state.soft_since.is_some()
+        state.hard_since.is_some()
+            || state.soft_since.is_some()
+            || (state.newer_version.is_none() && self.shared.tables.since().is_some())
     }
 
     fn next_job(&self) -> Job {
-        let options = &self.shared.options;
+        let after = |(since, wait): (Instant, Duration)| since + wait;
         let mut state = self.shared.state();
         loop {
             if let Some(request) = state.requests.pop_front() {
@@ -144,7 +146,13 @@ impl Worker {
                     state
                         .hard_since
                         .map(|since| since + state.tuning.flush_interval),
-                    state.soft_since.map(|since| since + options.soft_interval),
+                    state.soft_since.zip(state.soft_interval).map(after),
+                    self.shared
+                        .tables
+                        .since()
+                        .filter(|_| state.newer_version.is_none())
+                        .zip(state.soft_interval)
+                        .map(after),
                 ]
                 .into_iter()
                 .flatten()
