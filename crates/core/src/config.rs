@@ -290,6 +290,8 @@ pub struct StorageConfig {
     pub debounce: Duration,
     /// How long a change may wait before the file is rewritten.
     pub flush_interval: Duration,
+    /// Whether changes are written to a journal first.
+    pub journal: bool,
 }
 
 /// `admin.*`.
@@ -356,6 +358,7 @@ impl Default for NodeConfig {
                 watch: true,
                 debounce: Duration::from_millis(250),
                 flush_interval: Duration::from_secs(1),
+                journal: true,
             },
             admin: AdminConfig {
                 socket: PathBuf::from("btcfed.sock"),
@@ -396,7 +399,7 @@ impl Default for NetworkConfig {
 }
 
 /// The keys whose values take effect only when the node starts.
-pub const RESTART_KEYS: [&str; 10] = [
+pub const RESTART_KEYS: [&str; 11] = [
     "admin.group",
     "admin.mode",
     "admin.socket",
@@ -407,6 +410,7 @@ pub const RESTART_KEYS: [&str; 10] = [
     "node.private_key",
     "node.private_key_file",
     "peers.file",
+    "storage.journal",
 ];
 
 impl NodeConfig {
@@ -468,6 +472,7 @@ impl NodeConfig {
                 "storage.flush_interval",
                 format_duration(storage.flush_interval),
             ),
+            ("storage.journal", storage.journal.to_string()),
             ("admin.socket", self.admin.socket.display().to_string()),
             ("admin.mode", format!("{:04o}", self.admin.mode)),
             ("admin.group", self.admin.group.clone()),

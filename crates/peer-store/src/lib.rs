@@ -15,6 +15,7 @@
 //! let applied = store.apply(&PeerPatch::create(alice))?;
 //! assert!(applied.durable, "on disk, fsynced, before apply returned");
 //!
+//! store.flush()?; // otherwise the file follows within a second
 //! let text = std::fs::read_to_string(&path)?;
 //! assert!(text.starts_with("# my peers\n") && text.contains("- /dns4/node1.example.com/tcp/9000\n"));
 //! store.close()?;
@@ -44,8 +45,10 @@
 //! Where peers come from, whether they can be reached, and what a network is.
 
 mod clock;
+mod commit;
 mod disk;
 mod file;
+mod journal;
 mod merge;
 mod options;
 mod shared;
@@ -57,7 +60,8 @@ pub use clock::SystemClock;
 pub use disk::base::{BASE_DELAY, MAX_OLD_COPIES};
 pub use disk::replace::MAX_DAMAGED_KEPT;
 pub use disk::watch::POLL_INTERVAL;
-pub use disk::{Disk, FileInfo, HeldFile, OsDisk, PendingFile};
+pub use disk::{Disk, FileInfo, HeldFile, LogFile, OsDisk, PendingFile};
+pub use journal::{MAX_FRAME_BYTES, MAX_JOURNAL_BYTES, SEGMENT_BYTES};
 pub use options::StoreOptions;
 pub use shared::MAX_WAITING;
 pub use store::FilePeerStore;

@@ -9,8 +9,10 @@ use std::time::Duration;
 use btcfed_core::store::StoreError;
 use btcfed_core::time::Timestamp;
 
+use crate::disk::displaced::Print;
 use crate::disk::replace::{directory, failed, name, replace};
 use crate::disk::{Disk, FileInfo};
+use crate::journal::Identity;
 use crate::text::document::{Checksum, Document, FORMAT_VERSION};
 use crate::text::scalar;
 
@@ -46,8 +48,13 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(format!("{}{suffix}", name(path)))
 }
 
-/// Reads the base. `None` when there is none, or it is not exactly what a store once wrote.
-pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> Option<Document> {
+/// Reads the base, and which checkpoint it is. `None` when there is none, or it is not exactly what a store once wrote.
+pub(crate) fn read(
+    disk: &dyn Disk,
+    path: &Path,
+    limit: u64,
+    now: Timestamp,
+) -> Option<(Document, Identity)> {
     let base = base_path(path);
     let bytes = match disk.read(&base, limit) {
         Ok(bytes) => bytes,
@@ -65,7 +72,8 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> 
     if !is_ours {
         tracing::warn!(path = %base.display(), "the copy of the peers file is damaged and not used");
     }
-    is_ours.then_some(document)
+    let identity = Identity::of(document.generation, Print::of(&bytes));
+    is_ours.then_some((document, identity))
 }
 
 /// Makes `bytes` the base, and the base before an older copy. To be called while holding the lock.

@@ -54,6 +54,7 @@ fn every_way_of_saving_is_noticed_every_time_and_nothing_is_deleted_in_between()
         for number in 1..=3 {
             assert!(create(&store, number));
         }
+        store.flush().unwrap();
         let mut events = store.subscribe();
         for number in 4..=7 {
             let entry = keys(
@@ -68,7 +69,7 @@ fn every_way_of_saving_is_noticed_every_time_and_nothing_is_deleted_in_between()
             .map(|number| PeerChange::Added(test_key(number)))
             .collect();
         assert_eq!(changes, expected, "{name}");
-        assert!(create(&store, 8));
+        assert!(create(&store, 8) && store.flush().is_ok());
         assert_eq!(place.read().matches("# new").count(), 4, "{name}");
         assert_eq!(
             place.beside("damaged"),
@@ -86,6 +87,7 @@ fn added_changed_and_deleted_entries_are_taken_over_and_told() {
     for number in 1..=3 {
         create(&store, number);
     }
+    store.flush().unwrap();
     let mut events = store.subscribe();
     let text = place.read();
     let second = text

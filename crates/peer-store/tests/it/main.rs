@@ -9,6 +9,7 @@ mod damage;
 mod edits;
 mod faults;
 mod files;
+mod journal;
 mod kills;
 mod reconfigure;
 mod roundtrip;
