@@ -19,6 +19,7 @@ usage: btcfed-bench crypto [--rounds N]
        btcfed-bench connect [--rounds N]
        btcfed-bench discover [--rounds N] [--nodes N]
        btcfed-bench idle [--connections N]
+       btcfed-bench journal [--rounds N] [--peers N]
 
 Rivals are measured when built with `--features rivals`. The result is a Markdown table on stdout.";
 
@@ -65,6 +66,11 @@ fn run(args: &[String]) -> Result<String, String> {
         // A process of its own for `idle`.
         #[cfg(feature = "rivals")]
         "idle-server" => network::idle_server(options.first().map_or("", String::as_str)),
+        #[cfg(feature = "rivals")]
+        "journal" => match number(options, "--peers")?.unwrap_or(100_000) {
+            count @ 1000..=peers::MAX_PEERS => peers::run_journal(rounds, count),
+            _ => Err(format!("--peers: from 1000 to {}", peers::MAX_PEERS)),
+        },
         _ => Err(USAGE.to_owned()),
     }
 }

@@ -3,6 +3,7 @@
 mod data;
 mod disk;
 mod durable;
+mod journal;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,11 @@ pub(crate) fn run(rounds: usize, count: usize) -> Result<String, String> {
         durable::run(rounds, &bench.records)?,
     ];
     Ok(tables.join("\n"))
+}
+
+/// The tables of durable changes through the journal, for `count` peers.
+pub(crate) fn run_journal(rounds: usize, count: usize) -> Result<String, String> {
+    journal::run(rounds, &data::records(count)?)
 }
 
 struct Bench {
