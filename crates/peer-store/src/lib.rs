@@ -28,7 +28,8 @@
 //!
 //! # Guarantees
 //! 1. **Old or new.** A crash at any step leaves the complete old or the complete new file.
-//! 2. **Durable means durable.** `durable: true` is answered after the file and its directory are synced.
+//! 2. **Durable means durable.** `durable: true` is answered after the change is synced: in the journal beside the file,
+//!    which follows within a second, or without a journal in the file itself.
 //! 3. **Memory first.** A sick disk never stops the store: memory serves, one event says so, saving is tried again.
 //! 4. **Your text stays yours.** Comments, order, indentation, unknown fields and spellings of entries that did not change
 //!    survive any number of saves, byte for byte; in an entry that did change, only the lines concerned change.
