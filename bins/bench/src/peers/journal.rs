@@ -114,10 +114,9 @@ impl Changing {
                 .take(writers)
                 .map(|record| scope.spawn(move || one(record)))
                 .collect();
-            let ended = threads.into_iter().map(|thread| thread.join());
+            let mut ended = threads.into_iter().map(|thread| thread.join());
             ended
-                .map(|ended| ended.unwrap_or_else(|_| Err("a writer panicked".to_owned())))
-                .collect()
+                .try_for_each(|ended| ended.unwrap_or_else(|_| Err("a writer panicked".to_owned())))
         })
     }
 
