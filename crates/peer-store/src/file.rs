@@ -314,7 +314,15 @@ impl TheFile {
     /// Makes what was saved the base. To be called while holding the lock. A failure costs the copy and nothing else: the
     /// next save tries again.
     pub(crate) fn write_base(&mut self, target: &Path) {
-        if self.stale_since.take().is_none() || self.is_another() {
+        if self.stale_since.is_some() && !self.is_another() {
+            self.write_checkpoint_copy(target);
+        }
+        self.stale_since = None;
+    }
+
+    /// Makes what was saved the base, also when somebody has written over the file since. A failure costs the copy.
+    fn write_checkpoint_copy(&mut self, target: &Path) {
+        if self.stale_since.take().is_none() {
             return;
         }
         let bytes = self.document.bytes();

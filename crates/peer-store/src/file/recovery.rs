@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use btcfed_core::PeerSet;
 use btcfed_core::patch::PeerChange;
+use btcfed_core::set::SetPlace;
 use btcfed_core::store::StoreError;
 
 use crate::disk::replace::failed;
@@ -129,10 +130,8 @@ impl TheFile {
         };
         journal.exists = info.is_some();
         if info.is_none() || journal.judged == info {
-            if info.is_none() {
-                journal.open = None;
-            }
-            return Ok(Vec::new());
+            let known = journal.open.take_if(|_| info.is_none());
+            return Ok(known.map_or_else(Vec::new, |open| self.take_last(open.logged, target)));
         }
         match journal::find(&*disk, target)? {
             Found::Nothing => {}
@@ -147,8 +146,8 @@ impl TheFile {
                 {
                     return Ok(Vec::new());
                 }
-                journal.open = None;
-                if let Some((open, changes)) = self.continue_with(*found, target)? {
+                let known = journal.open.take().map(|open| open.logged);
+                if let Some((open, changes)) = self.continue_with(*found, known, target)? {
                     journal.open = Some(open);
                     return Ok(changes);
                 }
@@ -159,10 +158,12 @@ impl TheFile {
         Ok(Vec::new())
     }
 
-    /// Replays a journal over what it continues. `None` when the file is newer, or another one altogether.
+    /// Replays a journal over what it continues. `None` when the file is newer, or another one altogether. `known` is what
+    /// the journal before said, as far as it was read.
     fn continue_with(
         &mut self,
         mut open: Open,
+        known: Option<PeerSet>,
         target: &Path,
     ) -> Result<Option<(Open, Vec<PeerChange>)>, StoreError> {
         let identity = open.identity();
@@ -175,12 +176,17 @@ impl TheFile {
             self.keep_journal(target, bytes, "the journal is that of another peers file")?;
             return Ok(None);
         }
+        let mut changes = Vec::new();
         let base = if is_exact {
             self.logged()
         } else {
             let base = self.base(target).filter(|(_, base)| *base == identity);
             match base {
-                Some((base, _)) => set_of(&base),
+                Some((base, _)) => {
+                    let base = set_of(&base);
+                    changes = self.take_checkpoint(known, &base, identity.generation, target);
+                    base
+                }
                 None => {
                     self.keep_edited(target);
                     set_of(&self.document)
@@ -190,7 +196,7 @@ impl TheFile {
         open.logged = base.clone();
         let mut places = BTreeSet::new();
         let result = open.read_on(&mut places);
-        let changes = self.shared.take_over(&base, &open.logged, &places);
+        changes.extend(self.shared.take_over(&base, &open.logged, &places));
         result?;
         if !places.is_empty() {
             tracing::info!(path = %target.display(), entries = places.len(), "changes since the last checkpoint read from the journal");
@@ -201,6 +207,37 @@ impl TheFile {
             state.hard_since.get_or_insert_with(Instant::now);
         }
         Ok(Some((open, changes)))
+    }
+
+    /// Somebody wrote an edit of an older checkpoint over a newer one that this process has not read: what the newer one said
+    /// is in its copy.
+    fn take_checkpoint(
+        &mut self,
+        known: Option<PeerSet>,
+        checkpoint: &PeerSet,
+        generation: u64,
+        target: &Path,
+    ) -> Vec<PeerChange> {
+        let known = match known {
+            Some(known) => known,
+            None if self.document.generation < generation => {
+                self.keep_edited(target);
+                set_of(&self.document)
+            }
+            None => return Vec::new(),
+        };
+        let places = places_of(&known).chain(places_of(checkpoint)).collect();
+        self.shared.take_over(&known, checkpoint, &places)
+    }
+
+    /// The journal is gone: somebody ended with a checkpoint. When that is not the file any more, its copy is read.
+    fn take_last(&mut self, known: PeerSet, target: &Path) -> Vec<PeerChange> {
+        let base = self.base(target).filter(|(base, identity)| {
+            base.generation > self.document.generation && self.identity != Some(*identity)
+        });
+        base.map_or_else(Vec::new, |(base, _)| {
+            self.take_checkpoint(Some(known), &set_of(&base), base.generation, target)
+        })
     }
 
     /// What the file says, shared with memory where both are alike.
@@ -254,9 +291,9 @@ impl TheFile {
         let (Some(identity), Some(info)) = (self.identity, self.info.clone()) else {
             return;
         };
-        if wants && is_news {
+        if self.shared.options.journal && is_news {
             // Before the journal that continues the copy is gone.
-            self.write_base(target);
+            self.write_checkpoint_copy(target);
         }
         if let Some(mut old) = journal.open.take() {
             old.close();
@@ -289,4 +326,11 @@ fn set_of(document: &Document) -> PeerSet {
     let bans = document.bans().map(|(_, ban)| ban.clone());
     let marks = document.forgotten().map(|(key, mark)| (*key, *mark));
     PeerSet::from_shared(peers, bans, marks)
+}
+
+fn places_of(set: &PeerSet) -> impl Iterator<Item = SetPlace> {
+    let peers = set.iter().map(|record| SetPlace::Peer(record.key));
+    let bans = set.bans().map(|ban| SetPlace::Ban(ban.target));
+    let marks = set.forgotten().map(|(key, _)| SetPlace::Forgotten(*key));
+    peers.chain(bans).chain(marks)
 }
