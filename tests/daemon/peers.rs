@@ -72,8 +72,7 @@ fn bans_pins_and_names_are_the_same_with_the_daemon_running_and_stopped() {
             table.contains("198.51.100.0/24") && table.contains("floods us"),
             "{table}"
         );
-        let saved = fs::read_to_string(dir.join("peers.yaml")).unwrap();
-        assert!(saved.contains("198.51.100.0/24"), "{saved}");
+        assert_saved(dir, "198.51.100.0/24");
         assert_eq!(ok(dir, &["peers", "unban", "alice"])["changed"], true);
         assert_eq!(ok(dir, &["peers", "unban", "alice"])["changed"], false);
 
@@ -347,4 +346,12 @@ fn verify_finds_what_is_wrong_and_changes_nothing() {
     let after: Vec<_> = fs::read_dir(dir).unwrap().count().to_le_bytes().into();
     assert_eq!(before, after, "no file was made");
     assert_eq!(run_json(dir, &["peers", "verify", "nowhere.yaml"]).0, 74);
+}
+
+/// The file follows what the node knows within a second; without a node it is written at once.
+fn assert_saved(dir: &std::path::Path, words: &str) {
+    wait_for("the file says it", Duration::from_secs(10), || {
+        let saved = fs::read_to_string(dir.join("peers.yaml")).unwrap();
+        saved.contains(words).then_some(())
+    });
 }

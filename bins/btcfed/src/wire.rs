@@ -238,11 +238,12 @@ pub fn open_store(config: &NodeConfig) -> Result<FilePeerStore, StoreError> {
             .with_lock_timeout(storage.lock_timeout)
             .with_watch(storage.watch)
             .with_debounce(storage.debounce)
-            .with_flush_interval(storage.flush_interval),
+            .with_flush_interval(storage.flush_interval)
+            .with_journal(storage.journal),
     )
 }
 
-/// Opens a peers file for one command: nobody watches it.
+/// Opens a peers file for one command: nobody watches it, and what is changed goes straight into the file.
 ///
 /// # Errors
 /// It cannot be opened.
@@ -250,7 +251,8 @@ pub fn open_store_once(path: &Path, lock_timeout: Duration) -> Result<FilePeerSt
     FilePeerStore::open(
         StoreOptions::new(path)
             .with_lock_timeout(lock_timeout)
-            .with_watch(false),
+            .with_watch(false)
+            .with_journal(false),
     )
 }
 

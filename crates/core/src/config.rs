@@ -291,6 +291,8 @@ pub struct StorageConfig {
     pub debounce: Duration,
     /// How long a change may wait before the file is rewritten.
     pub flush_interval: Duration,
+    /// Whether changes are written to a journal first.
+    pub journal: bool,
 }
 
 /// `admin.*`.
@@ -361,6 +363,7 @@ impl Default for NodeConfig {
                 watch: true,
                 debounce: Duration::from_millis(250),
                 flush_interval: Duration::from_secs(1),
+                journal: true,
             },
             admin: AdminConfig {
                 socket: PathBuf::from("btcfed.sock"),
@@ -403,7 +406,7 @@ impl Default for NetworkConfig {
 }
 
 /// The keys whose values take effect only when the node starts.
-pub const RESTART_KEYS: [&str; 12] = [
+pub const RESTART_KEYS: [&str; 13] = [
     "admin.group",
     "admin.http",
     "admin.http_insecure",
@@ -416,6 +419,7 @@ pub const RESTART_KEYS: [&str; 12] = [
     "node.private_key",
     "node.private_key_file",
     "peers.file",
+    "storage.journal",
 ];
 
 impl NodeConfig {
@@ -477,6 +481,7 @@ impl NodeConfig {
                 "storage.flush_interval",
                 format_duration(storage.flush_interval),
             ),
+            ("storage.journal", storage.journal.to_string()),
             ("admin.socket", self.admin.socket.display().to_string()),
             ("admin.mode", format!("{:04o}", self.admin.mode)),
             ("admin.group", self.admin.group.clone()),

@@ -23,7 +23,7 @@ use crate::disk::replace::failed;
 use crate::file::revise::{Revised, Revision};
 use crate::options::{StoreOptions, Tuning};
 use crate::sections::{SectionError, SectionOp, SectionStore, Sections};
-use crate::shared::{Reply, Request, Shared};
+use crate::shared::{Fate, Reply, Request, Shared};
 use crate::worker::Worker;
 
 /// A peers file, open.
@@ -86,10 +86,8 @@ impl FilePeerStore {
     /// # Errors
     /// The patch cannot be applied, or the file is of a newer version and the patch has hard changes. Nothing changed.
     pub fn apply(&self, patch: &PeerPatch) -> Result<Applied, StoreError> {
-        let (reply, answer) = sync_channel(1);
-        let (changes, durable) = self.shared.change(patch, Reply::Blocking(reply))?;
-        let durable = durable.unwrap_or_else(|| answer.recv().unwrap_or(false));
-        Ok(Applied { changes, durable })
+        let (changes, fate) = self.shared.change(patch)?;
+        Ok(self.applied(changes, fate))
     }
 
     /// Removes the peers nobody chose (see [`PeerRecord::is_reserved`]) that were last heard of longer ago than
@@ -129,11 +127,16 @@ impl FilePeerStore {
         &self,
         work: impl FnOnce(&PeerSet) -> Result<(PeerSet, Vec<PeerChange>), StoreError>,
     ) -> Result<Applied, StoreError> {
-        let (reply, answer) = sync_channel(1);
-        let reply = Reply::Blocking(reply);
-        let (changes, durable) = self.shared.change_with(true, work, reply)?;
-        let durable = durable.unwrap_or_else(|| answer.recv().unwrap_or(false));
-        Ok(Applied { changes, durable })
+        let (changes, fate) = self.shared.change_with(true, true, work)?;
+        Ok(self.applied(changes, fate))
+    }
+
+    fn applied(&self, changes: Vec<PeerChange>, fate: Fate) -> Applied {
+        let durable = match fate {
+            Fate::Known(durable) => durable,
+            Fate::Open => self.shared.wait_durable(),
+        };
+        Applied { changes, durable }
     }
 
     /// Takes in what changed in the file since the last look, at once. A file that looks half-written is waited for only
@@ -286,11 +289,14 @@ impl PeerStore for FilePeerStore {
     }
 
     async fn apply(&self, patch: PeerPatch) -> Result<Applied, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let (changes, durable) = self.shared.change(&patch, Reply::Async(reply))?;
-        let durable = match durable {
-            Some(durable) => durable,
-            None => answer.await.unwrap_or(false),
+        let (changes, fate) = self.shared.change(&patch)?;
+        let durable = match fate {
+            Fate::Known(durable) => durable,
+            Fate::Open => {
+                let (sender, answer) = oneshot::channel();
+                self.shared.answer_later(sender);
+                answer.await.unwrap_or(false)
+            }
         };
         Ok(Applied { changes, durable })
     }

@@ -670,11 +670,15 @@ impl Document {
         out.into_bytes()
     }
 
+    /// About as many bytes as the file has.
+    pub(crate) fn size_hint(&self) -> usize {
+        self.pieces.iter().map(Piece::size_hint).sum()
+    }
+
     /// An empty text, except for its mark, with room for all of the file.
     pub(crate) fn room(&self) -> String {
         const BOM: char = '\u{feff}';
-        let hint: usize = self.pieces.iter().map(Piece::size_hint).sum();
-        let mut out = String::with_capacity(hint + BOM.len_utf8());
+        let mut out = String::with_capacity(self.size_hint() + BOM.len_utf8());
         out.extend(self.bom.then_some(BOM));
         out
     }

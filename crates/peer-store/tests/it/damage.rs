@@ -187,6 +187,7 @@ fn damage_while_running_deletes_nobody() {
     let place = Place::new();
     let store = place.open();
     (1..=3).for_each(|number| assert!(create(&store, number)));
+    store.flush().unwrap();
     let whole = place.read();
     let cut = record_ends(&whole)
         .iter()

@@ -64,6 +64,7 @@ fn every_way_of_saving_is_noticed_every_time_and_nothing_is_deleted_in_between()
         for number in 1..=3 {
             assert!(create(&store, number));
         }
+        store.flush().unwrap();
         let mut events = store.subscribe();
         let last = 3 + repeats;
         for number in 4..=last {
@@ -82,7 +83,7 @@ fn every_way_of_saving_is_noticed_every_time_and_nothing_is_deleted_in_between()
             .map(|number| PeerChange::Added(test_key(number)))
             .collect();
         assert_eq!(changes, expected, "{name}");
-        assert!(create(&store, last + 1));
+        assert!(create(&store, last + 1) && store.flush().is_ok());
         assert_eq!(
             place.read().matches("# new").count(),
             usize::from(repeats),
@@ -104,6 +105,7 @@ fn added_changed_and_deleted_entries_are_taken_over_and_told() {
     for number in 1..=3 {
         create(&store, number);
     }
+    store.flush().unwrap();
     let mut events = store.subscribe();
     let text = place.read();
     let second = text

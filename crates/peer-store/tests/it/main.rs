@@ -11,6 +11,7 @@ mod edits;
 mod faults;
 mod files;
 mod hazards;
+mod journal;
 mod kills;
 mod memory;
 mod reconfigure;
