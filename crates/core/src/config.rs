@@ -422,6 +422,19 @@ pub const RESTART_KEYS: [&str; 13] = [
     "storage.journal",
 ];
 
+impl AdminConfig {
+    fn values(&self) -> [(&'static str, String); 5] {
+        let http = self.http.map(|at| at.to_string());
+        [
+            ("admin.socket", self.socket.display().to_string()),
+            ("admin.mode", format!("{:04o}", self.mode)),
+            ("admin.group", self.group.clone()),
+            ("admin.http", http.unwrap_or_default()),
+            ("admin.http_insecure", self.http_insecure.to_string()),
+        ]
+    }
+}
+
 impl NodeConfig {
     /// Every value by its key in `conf.yaml`, in the spelling of that file. Secrets are not part of it.
     #[must_use]
@@ -482,18 +495,9 @@ impl NodeConfig {
                 format_duration(storage.flush_interval),
             ),
             ("storage.journal", storage.journal.to_string()),
-            ("admin.socket", self.admin.socket.display().to_string()),
-            ("admin.mode", format!("{:04o}", self.admin.mode)),
-            ("admin.group", self.admin.group.clone()),
-            (
-                "admin.http",
-                self.admin
-                    .http
-                    .map_or_else(String::new, |at| at.to_string()),
-            ),
-            ("admin.http_insecure", self.admin.http_insecure.to_string()),
             ("shutdown.timeout", format_duration(self.shutdown_timeout)),
         ]);
+        values.extend(self.admin.values());
         values.extend(self.peers.values());
         values.extend(self.logging.values());
         values

@@ -204,19 +204,7 @@ impl TheFile {
         }
         let started = Instant::now();
         let bytes = self.migrate(target, bytes)?;
-        // What was checked before the file was edited is not checked again.
-        let base = (!self.was_read && !Document::is_ours(&bytes))
-            .then(|| self.base(target))
-            .flatten();
-        let now = self.shared.now();
-        let (document, base) = match base {
-            None => (Document::parse(&bytes, &self.document, now), None),
-            Some(base) => {
-                let text = std::str::from_utf8(&base.bytes).unwrap_or_default();
-                let document = Document::parse_edited(&bytes, (&base.document, text), now);
-                (document, Some(base.document))
-            }
-        };
+        let (document, base) = self.parse(target, &bytes);
         let is_cut = document.is_listless() && document.checksum != Checksum::Matches;
         if is_cut && !self.was_read && self.restore(target) {
             self.put_aside(target, bytes, "it has no list of peers".to_owned());
@@ -254,6 +242,21 @@ impl TheFile {
         metrics.count("peer_store_skipped_entries", as_count(skipped));
         metrics.time("peer_store_load", started.elapsed());
         Ok(Outcome::Adopted(changes))
+    }
+
+    /// What a file says; and the base, when the file was edited before the first look at it: what was checked before the edit
+    /// is not checked again.
+    fn parse(&self, target: &Path, bytes: &[u8]) -> (Document, Option<Document>) {
+        let now = self.shared.now();
+        let is_strange = !self.was_read && !Document::is_ours(bytes);
+        match is_strange.then(|| self.base(target)).flatten() {
+            None => (Document::parse(bytes, &self.document, now), None),
+            Some(base) => {
+                let text = std::str::from_utf8(&base.bytes).unwrap_or_default();
+                let document = Document::parse_edited(bytes, (&base.document, text), now);
+                (document, Some(base.document))
+            }
+        }
     }
 
     /// The content in the version that is written now. What it was is kept first.
