@@ -41,6 +41,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let applied = store.apply(&PeerPatch::create(alice.clone()))?;
     println!("2. added alice, durable: {}", applied.durable);
 
+    // The file follows within a second, or now.
+    store.flush()?;
+
     // A person edits the file: a comment, a name, and one more peer.
     let mut events = store.subscribe();
     let text = std::fs::read_to_string(&path)?;

@@ -72,8 +72,7 @@ fn bans_pins_and_names_are_the_same_with_the_daemon_running_and_stopped() {
             table.contains("198.51.100.0/24") && table.contains("floods us"),
             "{table}"
         );
-        let saved = fs::read_to_string(dir.join("peers.yaml")).unwrap();
-        assert!(saved.contains("198.51.100.0/24"), "{saved}");
+        assert_saved(dir, "198.51.100.0/24");
         assert_eq!(ok(dir, &["peers", "unban", "alice"])["changed"], true);
         assert_eq!(ok(dir, &["peers", "unban", "alice"])["changed"], false);
 
@@ -181,6 +180,80 @@ fn lists_travel_in_three_forms_and_a_second_import_changes_nothing() {
 }
 
 #[test]
+fn documents_of_other_programs_are_recognised_and_bring_peers_bans_and_sections() {
+    stopped_and_running(|dir| {
+        let id = test_key(1).peer_id();
+        let state = serde_json::json!({
+            "version": 1,
+            "peers": [{ "peer_id": id.to_string(), "addresses": ["/ip4/127.0.0.1/tcp/9"] }],
+            "bootstrap_nodes": ["/ip4/127.0.0.1/tcp/8"],
+            "dht_entries": [{ "key": "left-pad", "value": 1 }],
+        });
+        let file = dir.join("state.json");
+        fs::write(&file, state.to_string()).unwrap();
+        let file = file.to_str().unwrap();
+        let dry = ok(dir, &["peers", "import", file, "--dry-run"]);
+        assert_eq!(
+            (dry["counts"]["added"].as_u64(), dry["changed"].as_bool()),
+            (Some(1), Some(false))
+        );
+        assert_eq!(dry["keyless"][0], "/ip4/127.0.0.1/tcp/8");
+        assert!(
+            ok(dir, &["peers", "list"])["peers"]
+                .as_array()
+                .unwrap()
+                .is_empty()
+        );
+        let told = text(dir, &["peers", "import", file]);
+        assert!(told.contains("+ section dht_entries: 1 entries"), "{told}");
+        assert!(told.contains("no key is known for them: 1\n"), "{told}");
+        let yaml = fs::read_to_string(dir.join("peers.yaml")).unwrap();
+        assert!(yaml.contains("      left-pad: {value: "), "{yaml}");
+        let again = ok(dir, &["peers", "import", file, "--format", "state"]);
+        assert_eq!(again["counts"]["same"], 1);
+
+        let registry = serde_json::json!([
+            { "id": "u-1", "ip": "127.0.0.1", "port": 7, "status": "Valid", "peer_id": test_key(2).peer_id().to_string() },
+            { "id": "u-2", "ip": "203.0.113.9", "port": 7, "status": "Banned", "ban_reason": "NetworkMismatch" },
+        ]);
+        let file = dir.join("registry.json");
+        fs::write(&file, registry.to_string()).unwrap();
+        let file = file.to_str().unwrap();
+        let done = ok(dir, &["peers", "import", file]);
+        assert_eq!(
+            (
+                done["counts"]["added"].as_u64(),
+                done["counts"]["banned"].as_u64()
+            ),
+            (Some(1), Some(1))
+        );
+        assert!(
+            fs::read_to_string(dir.join("peers.yaml"))
+                .unwrap()
+                .contains("    uuid: u-1\n")
+        );
+
+        fs::write(
+            file,
+            "[{\"ip\": \"::1\", \"port\": 1},\n{\"ip\": \"::1\", \"port\": 0}]",
+        )
+        .unwrap();
+        let (code, refused) = run_json(dir, &["peers", "import", file, "--replace"]);
+        assert_eq!(
+            (code, &refused["error"]["line"], &refused["error"]["key"]),
+            (65, &2.into(), &"[1].port".into())
+        );
+        assert_eq!(
+            ok(dir, &["peers", "list"])["peers"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
+    });
+}
+
+#[test]
 fn replacing_removes_who_is_not_in_the_file_and_a_bad_file_changes_nothing() {
     stopped_and_running(|dir| {
         for n in 1..=2 {
@@ -273,4 +346,12 @@ fn verify_finds_what_is_wrong_and_changes_nothing() {
     let after: Vec<_> = fs::read_dir(dir).unwrap().count().to_le_bytes().into();
     assert_eq!(before, after, "no file was made");
     assert_eq!(run_json(dir, &["peers", "verify", "nowhere.yaml"]).0, 74);
+}
+
+/// The file follows what the node knows within a second; without a node it is written at once.
+fn assert_saved(dir: &std::path::Path, words: &str) {
+    wait_for("the file says it", Duration::from_secs(10), || {
+        let saved = fs::read_to_string(dir.join("peers.yaml")).unwrap();
+        saved.contains(words).then_some(())
+    });
 }

@@ -23,6 +23,7 @@ usage: btcfed-bench crypto [--rounds N]
        btcfed-bench discover [--rounds N] [--nodes N]
        btcfed-bench idle [--connections N]
        btcfed-bench hostile
+       btcfed-bench journal [--rounds N] [--peers N]
 
 Rivals are measured when built with `--features rivals`. The result is a Markdown table on stdout.";
 
@@ -73,6 +74,11 @@ fn run(args: &[String]) -> Result<String, String> {
         "hostile" => peers::hostile(),
         #[cfg(feature = "rivals")]
         peers::child::COMMAND => peers::child::run(options.first().map_or("", String::as_str)),
+        #[cfg(feature = "rivals")]
+        "journal" => match number(options, "--peers")?.unwrap_or(100_000) {
+            count @ 1000..=peers::MAX_PEERS => peers::run_journal(rounds, count),
+            _ => Err(format!("--peers: from 1000 to {}", peers::MAX_PEERS)),
+        },
         _ => Err(USAGE.to_owned()),
     }
 }

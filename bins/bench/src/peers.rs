@@ -4,6 +4,7 @@ pub(crate) mod child;
 mod data;
 mod disk;
 mod durable;
+mod journal;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,11 @@ pub(crate) fn run(rounds: usize, count: usize) -> Result<String, String> {
 pub(crate) fn hostile() -> Result<String, String> {
     let place = tempfile::tempdir().map_err(|e| e.to_string())?;
     child::hostile_table(place.path())
+}
+
+/// The tables of durable changes through the journal, for `count` peers.
+pub(crate) fn run_journal(rounds: usize, count: usize) -> Result<String, String> {
+    journal::run(rounds, &data::records(count)?)
 }
 
 struct Bench {

@@ -26,7 +26,9 @@ pub(crate) fn run(rounds: usize, sizes: &[usize], parent: &Path) -> Result<Strin
 }
 
 fn options(path: &Path) -> StoreOptions {
-    StoreOptions::new(path).with_watch(false)
+    StoreOptions::new(path)
+        .with_watch(false)
+        .with_journal(false)
 }
 
 fn open(path: &Path) -> Result<FilePeerStore, String> {

@@ -10,8 +10,9 @@ use btcfed_core::identity::{SecretKey, StrictVerifier};
 use btcfed_core::network::{Network, NetworkError, NetworkEvent};
 use btcfed_core::protocol::{Protocol, ProtocolRequests, Protocols, RegisterError};
 use btcfed_core::reconfigure::Reconfigure;
+use btcfed_core::set::PeerSet;
 use btcfed_core::store::{PeerStore, StoreError};
-use btcfed_core::time::Clock;
+use btcfed_core::time::{Clock, Timestamp};
 use btcfed_exchange_protocol::{Engine, EngineOptions, codec};
 use btcfed_network::SpawnOptions;
 use btcfed_node_orchestrator::{
@@ -251,7 +252,7 @@ pub fn open_store(config: &NodeConfig) -> Result<FilePeerStore, StoreError> {
     FilePeerStore::open(StoreOptions::new(&config.peers.file).with_config(&config.storage))
 }
 
-/// Opens a peers file for one command: nobody watches it.
+/// Opens a peers file for one command: nobody watches it, and what is changed goes straight into the file.
 ///
 /// # Errors
 /// It cannot be opened.
@@ -259,8 +260,20 @@ pub fn open_store_once(path: &Path, lock_timeout: Duration) -> Result<FilePeerSt
     FilePeerStore::open(
         StoreOptions::new(path)
             .with_lock_timeout(lock_timeout)
-            .with_watch(false),
+            .with_watch(false)
+            .with_journal(false),
     )
+}
+
+/// What a document in the form of `peers.json` says of peers and bans.
+///
+/// # Errors
+/// What is wrong with it, with line and key.
+pub fn read_document(text: &str, now: Timestamp) -> Result<PeerSet, String> {
+    let contents = btcfed_peer_store::json::read(text, now);
+    contents
+        .map(|contents| contents.peers)
+        .map_err(|error| error.to_string())
 }
 
 /// Opens the network for one command: it listens nowhere, and has an identity nobody knows unless one is given.

@@ -341,6 +341,8 @@ pub struct StorageConfig {
     pub debounce: Duration,
     /// How long a change may wait before the file is rewritten.
     pub flush_interval: Duration,
+    /// Whether changes are written to a journal first.
+    pub journal: bool,
 }
 
 /// `admin.*`.
@@ -414,6 +416,7 @@ impl Default for NodeConfig {
                 watch: true,
                 debounce: Duration::from_millis(250),
                 flush_interval: Duration::from_secs(1),
+                journal: true,
             },
             admin: AdminConfig {
                 socket: PathBuf::from("btcfed.sock"),
@@ -460,7 +463,7 @@ impl Default for NetworkConfig {
 }
 
 /// The keys whose values take effect only when the node starts.
-pub const RESTART_KEYS: [&str; 15] = [
+pub const RESTART_KEYS: [&str; 16] = [
     "admin.group",
     "admin.http",
     "admin.http_insecure",
@@ -476,6 +479,7 @@ pub const RESTART_KEYS: [&str; 15] = [
     "node.private_key",
     "node.private_key_file",
     "peers.file",
+    "storage.journal",
 ];
 
 impl AdminConfig {
@@ -569,12 +573,13 @@ impl NodeConfig {
                 "storage.flush_interval",
                 format_duration(storage.flush_interval),
             ),
+            ("storage.journal", storage.journal.to_string()),
             ("shutdown.timeout", format_duration(self.shutdown_timeout)),
         ]);
+        values.extend(self.admin.values());
         values.extend(self.peers.values());
         values.extend(self.logging.values());
         values.extend(net.dns_values());
-        values.extend(self.admin.values());
         values
     }
 

@@ -1,5 +1,6 @@
 //! A consistent picture of everything known: peers, bans, forgotten keys. Changed only by applying patches.
 
+mod entry;
 mod tree;
 
 use std::cmp::Ordering;
@@ -16,6 +17,7 @@ use crate::peer::{AddressSource, Forgotten, PeerRecord, PeerSource, PeerStatus};
 use crate::record::SignedRecord;
 use crate::time::{Now, Timestamp};
 
+pub use entry::{SetEntry, SetPlace};
 use tree::Tree;
 
 /// Peers, bans and forgotten keys at one moment. Cheap to clone, and cheap to change: clones share all that is alike, and

@@ -143,6 +143,7 @@ fn keep_restart_values(current: &NodeConfig, mut loaded: NodeConfig) -> NodeConf
     loaded.network.port_fallback = current.network.port_fallback;
     loaded.network.port_retries = current.network.port_retries;
     loaded.peers.file.clone_from(&current.peers.file);
+    loaded.storage.journal = current.storage.journal;
     loaded
 }
 
@@ -158,6 +159,7 @@ mod tests {
         loaded.admin.socket = "other.sock".into();
         loaded.admin.mode = 0o600;
         loaded.admin.group = "peers".into();
+        loaded.storage.journal = !current.storage.journal;
         loaded.federation = "other".into();
         let moment = std::time::Duration::from_millis(1234);
         loaded.network.dns_max_ttl = moment;

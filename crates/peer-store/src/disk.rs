@@ -3,6 +3,7 @@
 pub(crate) mod base;
 pub(crate) mod displaced;
 pub(crate) mod lock;
+mod log;
 pub(crate) mod replace;
 pub(crate) mod watch;
 
@@ -12,7 +13,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// What a store asks of a disk. Every method may block; the store calls them on its own thread only.
+/// What a store asks of a disk. Every method may block. The store calls them on its own thread and, to append to the
+/// journal, on those of callers who wait for their change; never two at a time for one file.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// What is at `path`, symbolic links followed.
     ///
@@ -44,6 +46,29 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// As the operating system says. A disk that cannot do this says so; then an edit that an editor writes into a file
     /// at the very moment it is replaced is lost.
     fn hold(&self, _path: &Path) -> io::Result<Box<dyn HeldFile>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Opens a regular file to be read and written in place. Never waits for a pipe.
+    ///
+    /// # Errors
+    /// As the operating system says; `NotFound` when there is nothing. A disk that cannot do this, or not
+    /// [`create_log`](Self::create_log), says `Unsupported` (the default): then the store works without a journal.
+    fn open_log(&self, _path: &Path) -> io::Result<Box<dyn LogFile>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Creates a file of `size` zeros that must not exist, with the permissions of `like` as
+    /// [`write_new`](Self::write_new) does, and with its room on the medium reserved as far as the medium can.
+    ///
+    /// # Errors
+    /// As for [`open_log`](Self::open_log). A part of the file may be left.
+    fn create_log(
+        &self,
+        _path: &Path,
+        _size: u64,
+        _like: Option<&FileInfo>,
+    ) -> io::Result<Box<dyn LogFile>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -91,6 +116,40 @@ pub trait HeldFile: Send + fmt::Debug {
     /// # Errors
     /// As the operating system says.
     fn read(&mut self, limit: u64) -> io::Result<Vec<u8>>;
+}
+
+/// A file that is written in place, piece by piece.
+pub trait LogFile: Send + fmt::Debug {
+    /// What is known about it without reading it.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn info(&self) -> io::Result<FileInfo>;
+
+    /// Reads at `offset` until `buffer` is full or the file ends; returns how many bytes were read.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes all bytes at `offset`. Others who have the file open see them at once.
+    ///
+    /// # Errors
+    /// As the operating system says. Any part may be written.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes the file at least `size` bytes long, with zeros and with its room on the medium reserved.
+    ///
+    /// # Errors
+    /// As the operating system says. What is in the file stays.
+    fn grow(&mut self, size: u64) -> io::Result<()>;
+
+    /// Waits until what was written is on the medium, and all that is needed to read it.
+    ///
+    /// # Errors
+    /// As the operating system says. What was written since the last sync is unknown; the store neither syncs nor appends
+    /// to the file again.
+    fn sync_data(&mut self) -> io::Result<()>;
 }
 
 /// A file that is written and not yet known to be on the medium.
@@ -164,6 +223,19 @@ impl Disk for OsDisk {
 
     fn hold(&self, path: &Path) -> io::Result<Box<dyn HeldFile>> {
         Ok(Box::new(OsFile(open_at_once(path)?)))
+    }
+
+    fn open_log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        log::open(path)
+    }
+
+    fn create_log(
+        &self,
+        path: &Path,
+        size: u64,
+        like: Option<&FileInfo>,
+    ) -> io::Result<Box<dyn LogFile>> {
+        log::create(path, size, like)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

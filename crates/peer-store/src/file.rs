@@ -1,8 +1,9 @@
 //! The file as this process last knew it, and the two things done with it: taking in what changed, and saving.
 
+mod recovery;
 pub(crate) mod revise;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,15 +14,18 @@ use btcfed_core::patch::PeerChange;
 use btcfed_core::peer::PeerRecord;
 use btcfed_core::store::{StoreError, StoreEvent};
 
-use crate::disk::base;
+use crate::disk::base::{self, Base};
 use crate::disk::displaced::{DisplacedFiles, Late, Print};
 use crate::disk::lock::{Access, with_lock};
 use crate::disk::replace::{self, MAX_DAMAGED_KEPT, failed, keep_aside};
 use crate::disk::{Disk, FileInfo};
+use crate::journal::{Identity, Journal, journal_path};
 use crate::merge::{Adopted, merge};
-use crate::shared::Shared;
-use crate::text::document::{Checksum, Document, FORMAT_VERSION, cut};
-use crate::text::render::{self, Rendered, Stamp, render};
+use crate::migration;
+use crate::sections::layout::Layout;
+use crate::shared::{Dirty, Shared};
+use crate::text::document::{Checksum, Document, FORMAT_VERSION, Piece, cut};
+use crate::text::render::{self, Rendered, Stamp, render_with};
 use crate::worker::PATIENCE;
 
 /// Most adopted differences that are logged one by one.
@@ -47,8 +51,14 @@ pub(crate) struct TheFile {
     shared: Arc<Shared>,
     /// The content that memory was last reconciled with.
     document: Document,
+    /// What it says under `sections`.
+    sections: Layout,
     print: Option<Print>,
+    /// Which checkpoint the document is, when it is one exactly.
+    identity: Option<Identity>,
     info: Option<FileInfo>,
+    /// The checkpoints before it.
+    past: VecDeque<Document>,
     /// What the last saves replaced.
     displaced: DisplacedFiles,
     /// What a file that vanished was like: the new one gets its permissions.
@@ -76,8 +86,11 @@ impl TheFile {
         Self {
             shared,
             document: Document::default(),
+            sections: Layout::default(),
             print: None,
+            identity: None,
             info: None,
+            past: VecDeque::new(),
             displaced: DisplacedFiles::default(),
             like: None,
             unfinished: None,
@@ -119,7 +132,11 @@ impl TheFile {
         let (Ok(target), disk) = (self.target(), self.disk()) else {
             return;
         };
-        let paths = [base::base_path(&target), target.clone()];
+        let paths = [
+            base::base_path(&target),
+            journal_path(&target),
+            target.clone(),
+        ];
         if paths
             .iter()
             .all(|path| replace::leftovers(&*disk, path).is_empty())
@@ -157,7 +174,12 @@ impl TheFile {
     ///
     /// # Errors
     /// It cannot be read. Nothing changed.
-    pub(crate) fn take_in(&mut self, target: &Path, at_once: bool) -> Result<Outcome, StoreError> {
+    fn take_in(
+        &mut self,
+        journal: &mut Journal,
+        target: &Path,
+        at_once: bool,
+    ) -> Result<Outcome, StoreError> {
         match self.displaced.look(self.shared.options.max_file_bytes) {
             Late::Nothing => {}
             Late::Unfinished if at_once => {}
@@ -181,20 +203,15 @@ impl TheFile {
             return Ok(Outcome::Same);
         }
         let started = Instant::now();
-        // What was checked before the file was edited is not checked again.
-        let base = (!self.was_read && !Document::is_ours(&bytes))
-            .then(|| self.base(target))
-            .flatten();
-        let now = self.shared.now();
-        let (document, base) = match base {
-            None => (Document::parse(&bytes, &self.document, now), None),
-            Some((base, text)) => {
-                let text = std::str::from_utf8(&text).unwrap_or_default();
-                let document = Document::parse_edited(&bytes, (&base, text), now);
-                (document, Some(base))
-            }
-        };
-        let is_emptied = document.is_blank() && !self.document.is_blank();
+        let bytes = self.migrate(target, bytes)?;
+        let (document, base) = self.parse(target, &bytes);
+        let is_cut = document.is_listless() && document.checksum != Checksum::Matches;
+        if is_cut && !self.was_read && self.restore(target) {
+            self.put_aside(target, bytes, "it has no list of peers".to_owned());
+            self.print = Some(print);
+            return Ok(Outcome::Missing);
+        }
+        let is_emptied = is_cut && !self.document.is_listless();
         if (is_emptied || !document.damage.is_empty()) && !at_once && self.wait_for_more() {
             return Ok(Outcome::Unfinished);
         }
@@ -203,7 +220,7 @@ impl TheFile {
             tracing::warn!(path = %target.display(), "the peers file was emptied; it will be written again from memory. \
                  To remove all peers, write `peers: []`");
             if !bytes.trim_ascii().is_empty() {
-                self.put_aside(target, bytes, "it was replaced by comments".to_owned());
+                self.put_aside(target, bytes, "it has no list of peers".to_owned());
             }
             self.write_soon(print);
             return Ok(Outcome::Same);
@@ -211,9 +228,12 @@ impl TheFile {
         if let Some(base) = base {
             self.recall(base, &document);
         }
+        self.find_origin(journal, &document);
         self.is_risky |= document.checksum != Checksum::Matches || !document.damage.is_empty();
         self.judge(target, &document, bytes);
         let skipped = document.bad().count();
+        let is_checkpoint = document.checksum == Checksum::Matches && document.damage.is_empty();
+        self.identity = is_checkpoint.then_some(Identity::of(document.generation, print));
         let changes = self.adopt(document);
         self.print = Some(print);
         let metrics = &self.shared.options.metrics;
@@ -224,11 +244,43 @@ impl TheFile {
         Ok(Outcome::Adopted(changes))
     }
 
+    /// What a file says; and the base, when the file was edited before the first look at it: what was checked before the edit
+    /// is not checked again.
+    fn parse(&self, target: &Path, bytes: &[u8]) -> (Document, Option<Document>) {
+        let now = self.shared.now();
+        let is_strange = !self.was_read && !Document::is_ours(bytes);
+        match is_strange.then(|| self.base(target)).flatten() {
+            None => (Document::parse(bytes, &self.document, now), None),
+            Some(base) => {
+                let text = std::str::from_utf8(&base.bytes).unwrap_or_default();
+                let document = Document::parse_edited(bytes, (&base.document, text), now);
+                (document, Some(base.document))
+            }
+        }
+    }
+
+    /// The content in the version that is written now. What it was is kept first.
+    fn migrate(&mut self, target: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let options = &self.shared.options;
+        let text = std::str::from_utf8(&bytes).ok();
+        let Some(migrated) = text.and_then(|text| migration::run(text, &options.migrations)) else {
+            return Ok(bytes);
+        };
+        let before = base::before_path(target);
+        replace::replace(&*options.disk, &before, &bytes, self.info.as_ref())?;
+        tracing::info!(path = %target.display(), kept = %before.display(), "the peers file is of an older version; it will be written in the new one");
+        self.must_write = true;
+        let mut state = self.shared.state();
+        state.hard_since.get_or_insert_with(Instant::now);
+        Ok(migrated.into_bytes())
+    }
+
     /// Takes over an edit that was written into a file while a save replaced it: as if it had come before that save.
     fn adopt_late(&mut self, target: &Path, before: Document, bytes: Vec<u8>) -> Vec<PeerChange> {
         tracing::info!(path = %target.display(), "an edit that was written during a save is taken over");
         let edited = Document::parse(&bytes, &before, self.shared.now());
         self.document = before;
+        self.identity = None;
         self.judge(target, &edited, bytes);
         let changes = self.adopt(edited);
         self.must_write = true;
@@ -239,7 +291,7 @@ impl TheFile {
     }
 
     /// What the file was when it was last saved, if that is known and copies are kept.
-    fn base(&self, target: &Path) -> Option<(Document, Vec<u8>)> {
+    fn base(&self, target: &Path) -> Option<Base> {
         let options = &self.shared.options;
         let limit = options.max_file_bytes;
         let read = || base::read(&*options.disk, target, limit, self.shared.now());
@@ -248,13 +300,14 @@ impl TheFile {
 
     /// Serves the base in place of a file that vanished while no store was open. False when there is none.
     fn restore(&mut self, target: &Path) -> bool {
-        let Some((base, _)) = self.base(target) else {
+        let Some(base) = self.base(target) else {
             return false;
         };
-        let peers = base.peers().count();
+        let peers = base.document.peers().count();
         tracing::warn!(path = %target.display(), peers, "the peers file is missing or empty; it will be written again from its copy. \
              To remove all peers, write `peers: []`");
-        self.adopt(base);
+        self.adopt(base.document);
+        self.identity = Some(base.identity);
         self.like = self.disk().metadata(&base::base_path(target)).ok();
         self.must_write = true;
         let mut state = self.shared.state();
@@ -286,6 +339,9 @@ impl TheFile {
             if is_same {
                 let places = Vec::new();
                 self.document = Document { places, ..base };
+                let now = self.shared.now();
+                self.sections = Layout::parse(self.document.sections(), &self.sections, now);
+                self.shared.tables.recall(self.sections.sections());
             }
         }
     }
@@ -303,7 +359,15 @@ impl TheFile {
     /// Makes what was saved the base. To be called while holding the lock. A failure costs the copy and nothing else: the
     /// next save tries again.
     pub(crate) fn write_base(&mut self, target: &Path) {
-        if self.stale_since.take().is_none() || self.is_another() {
+        if self.stale_since.is_some() && !self.is_another() {
+            self.write_checkpoint_copy(target);
+        }
+        self.stale_since = None;
+    }
+
+    /// Makes what was saved the base, also when somebody has written over the file since. A failure costs the copy.
+    fn write_checkpoint_copy(&mut self, target: &Path) {
+        if self.stale_since.take().is_none() {
             return;
         }
         let bytes = self.document.bytes();
@@ -492,6 +556,7 @@ impl TheFile {
             state.hard_since.get_or_insert_with(Instant::now);
         }
         drop(state);
+        self.adopt_sections(&document);
         self.document = document;
         if !is_first {
             log(&merged.adopted);
@@ -499,60 +564,107 @@ impl TheFile {
         changes
     }
 
+    /// Merges the sections of a file into memory.
+    fn adopt_sections(&mut self, file: &Document) {
+        let now = self.shared.now();
+        let base = Layout::parse(self.document.sections(), &self.sections, now);
+        let layout = Layout::parse(file.sections(), &base, now);
+        // A saved file has sections, and its last line ends: otherwise it was cut off.
+        let is_cut = file.sections().is_empty() || file.pieces.last().is_some_and(Piece::is_cut);
+        let keeps_missing = is_cut || !file.damage.is_empty();
+        self.shared.tables.adopt(&base, &layout, keeps_missing, now);
+        self.sections = layout;
+    }
+
     /// Writes what memory holds, after taking in what changed outside. To be called while holding the lock. False when
-    /// the file looks half-written: try again soon.
+    /// the file looks half-written: try again soon. `is_last` when no change will follow.
     ///
     /// # Errors
     /// It could not be written. The file is the complete old or the complete new one.
-    pub(crate) fn save(&mut self, target: &Path) -> Result<bool, StoreError> {
-        if matches!(self.take_in(target, false)?, Outcome::Unfinished) {
+    pub(crate) fn save(
+        &mut self,
+        journal: &mut Journal,
+        target: &Path,
+        is_last: bool,
+    ) -> Result<bool, StoreError> {
+        if matches!(self.look(journal, target, false)?, Outcome::Unfinished) {
             return Ok(false);
         }
-        let (set, ticket, generation) = {
-            let state = self.shared.state();
+        let started = Instant::now();
+        let (set, ticket, dirty) = {
+            let mut state = self.shared.state();
             if let Some(found) = state.newer_version {
                 return Err(self.shared.read_only(found));
             }
-            (Arc::clone(&state.set), state.ticket, state.generation)
+            let dirty = std::mem::take(&mut state.dirty);
+            (Arc::clone(&state.set), state.ticket, dirty)
         };
-        let mut saved = generation;
-        if self.must_write || !render::says(&self.document, &set) {
-            let started = Instant::now();
-            self.keep_damage(target)?;
-            saved = generation.max(self.document.generation) + 1;
-            let stamp = Stamp {
-                generation: saved,
-                now: self.shared.now(),
-            };
-            let Rendered { document, bytes } = render(&self.document, &set, stamp);
-            // Until the last step is done nobody knows which content is there; the next look finds out.
-            let before = self.print.take();
-            let like = self.info.as_ref().or(self.like.as_ref());
-            let held = replace::replace(&*self.disk(), target, &bytes, like)?;
-            self.print = Some(Print::of(&bytes));
-            self.info = self.disk().metadata(target).ok();
-            let replaced = std::mem::replace(&mut self.document, document);
-            if let (Some(held), Some(before)) = (held, before) {
-                self.displaced.hold(held, replaced, before);
-            }
-            self.must_write = false;
-            if self.shared.options.backups {
-                self.stale_since.get_or_insert_with(Instant::now);
-            }
-            let metrics = &self.shared.options.metrics;
-            metrics.count("peer_store_saves", 1);
-            metrics.count("peer_store_saved_bytes", as_count(bytes.len()));
-            metrics.time("peer_store_save", started.elapsed());
-            tracing::debug!(path = %target.display(), generation = saved, bytes = bytes.len(), "peers file saved");
+        let now = self.shared.now();
+        let (tables, tables_ticket) = self.shared.tables.to_save(now);
+        let tables = (!self.sections.says(&tables, now))
+            .then(|| self.sections.write(&tables, self.document.style.eol));
+        let is_news = self.must_write || tables.is_some() || !render::says(&self.document, &set);
+        if is_news && let Err(error) = self.write(target, &set, tables.as_deref()) {
+            self.shared.state().dirty.merge(dirty);
+            return Err(error);
         }
+        self.shared.tables.saved(tables_ticket);
+        self.renew_journal(journal, target, &set, is_news, is_last);
         let mut state = self.shared.state();
-        state.generation = saved;
+        state.generation = state.generation.max(self.document.generation);
         state.skipped = self.document.skipped();
+        state.is_journaling = journal.is_usable();
+        state.lagging_since = None;
+        if is_news {
+            state.checkpoint = Some((Instant::now(), started.elapsed()));
+        }
         if state.ticket == ticket {
             state.hard_since = None;
             state.soft_since = None;
+            state.soft = Dirty::default();
         }
         Ok(true)
+    }
+
+    /// Makes the file say what `set` says, and `tables` under its sections when these changed.
+    fn write(
+        &mut self,
+        target: &Path,
+        set: &PeerSet,
+        tables: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let started = Instant::now();
+        self.keep_damage(target)?;
+        let known = self.shared.state().generation;
+        let generation = known.max(self.document.generation) + 1;
+        let now = self.shared.now();
+        let stamp = Stamp { generation, now };
+        let Rendered { document, bytes } = render_with(&self.document, set, tables, stamp);
+        // Until the last step is done nobody knows which content is there; the next look finds out.
+        let before = self.print.take();
+        self.identity = None;
+        let like = self.info.as_ref().or(self.like.as_ref());
+        let held = replace::replace(&*self.disk(), target, &bytes, like)?;
+        let print = Print::of(&bytes);
+        self.print = Some(print);
+        self.identity = Some(Identity::of(generation, print));
+        self.info = self.disk().metadata(target).ok();
+        self.sections = Layout::parse(document.sections(), &self.sections, now);
+        let replaced = std::mem::replace(&mut self.document, document);
+        self.remember(replaced.clone());
+        if let (Some(held), Some(before)) = (held, before) {
+            self.displaced.hold(held, replaced, before);
+        }
+        self.must_write = false;
+        if self.shared.options.backups {
+            self.stale_since.get_or_insert_with(Instant::now);
+        }
+        let metrics = &self.shared.options.metrics;
+        metrics.count("peer_store_saves", 1);
+        metrics.count("peer_store_saved_bytes", as_count(bytes.len()));
+        metrics.time("peer_store_save", started.elapsed());
+        tracing::debug!(path = %target.display(), generation, bytes = bytes.len(), "peers file saved");
+        Ok(())
     }
 }
 

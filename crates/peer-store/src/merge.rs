@@ -388,7 +388,7 @@ fn listed(record: &PeerRecord) -> Vec<String> {
 }
 
 /// True when two records agree in everything that people write.
-fn same_words(a: &PeerRecord, b: &PeerRecord) -> bool {
+pub(crate) fn same_words(a: &PeerRecord, b: &PeerRecord) -> bool {
     a.name == b.name
         && a.note == b.note
         && a.pinned == b.pinned
@@ -398,7 +398,7 @@ fn same_words(a: &PeerRecord, b: &PeerRecord) -> bool {
 }
 
 /// What `file` changed against `base`, applied to `known`: people's fields one by one, the node's state the newer one.
-fn blend(base: &PeerRecord, file: &PeerRecord, known: &PeerRecord) -> PeerRecord {
+pub(crate) fn blend(base: &PeerRecord, file: &PeerRecord, known: &PeerRecord) -> PeerRecord {
     fn newer<'a, T: PartialEq>(base: &T, file: &'a T, known: &'a T) -> &'a T {
         if file == base { known } else { file }
     }

@@ -11,6 +11,7 @@ use btcfed_core::time::Clock;
 
 use crate::clock::SystemClock;
 use crate::disk::{Disk, OsDisk};
+use crate::migration::Migration;
 
 /// What can be changed while a store is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +74,11 @@ pub struct StoreOptions {
     /// What the configuration says that the next one is compared with.
     pub(crate) configured: Tuning,
     pub(crate) backups: bool,
+    pub(crate) journal: bool,
     pub(crate) soft_interval: Duration,
     pub(crate) retry_after: Duration,
     pub(crate) max_file_bytes: u64,
+    pub(crate) migrations: Vec<Migration>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) disk: Arc<dyn Disk>,
@@ -90,9 +93,11 @@ impl StoreOptions {
             tuning: Tuning::default(),
             configured: Tuning::default(),
             backups: true,
+            journal: true,
             soft_interval: Duration::from_secs(60),
             retry_after: Duration::from_millis(200),
             max_file_bytes: 64 * 1024 * 1024,
+            migrations: Vec::new(),
             clock: Arc::new(SystemClock),
             metrics: Arc::new(NoMetrics),
             disk: Arc::new(OsDisk),
@@ -119,6 +124,7 @@ impl StoreOptions {
     pub const fn with_config(mut self, config: &StorageConfig) -> Self {
         self.tuning = Tuning::of(config);
         self.configured = self.tuning;
+        self.journal = config.journal;
         self
     }
 
@@ -137,6 +143,15 @@ impl StoreOptions {
         self
     }
 
+    /// Whether hard changes are appended to a journal beside the file, which is much faster than writing the file; the file
+    /// follows within the flush interval, or later where writing it takes more than a hundredth of the time. Default true.
+    /// Without it the file is all there is, and every hard change writes it. What a journal holds is read in either case.
+    #[must_use]
+    pub const fn with_journal(mut self, journal: bool) -> Self {
+        self.journal = journal;
+        self
+    }
+
     /// Whether edits made while the store is open are noticed on their own. Default true. Without it, edits are still
     /// taken in by `reload` and before every save.
     #[must_use]
@@ -152,8 +167,9 @@ impl StoreOptions {
         self
     }
 
-    /// How long a hard change that nobody waits for, such as a mark left by an adopted edit, may wait before the file is
-    /// rewritten. Default 1 s. Changes that somebody waits for are written at once.
+    /// How long the file may say less than the journal, and how long a hard change that nobody waits for, such as a mark
+    /// left by an adopted edit, may wait before the file is rewritten. Default 1 s. Changes that somebody waits for are on
+    /// disk at once.
     #[must_use]
     pub const fn with_flush_interval(mut self, interval: Duration) -> Self {
         self.tuning.flush_interval = interval;
@@ -178,6 +194,14 @@ impl StoreOptions {
     #[must_use]
     pub const fn with_max_file_bytes(mut self, bytes: u64) -> Self {
         self.max_file_bytes = bytes;
+        self
+    }
+
+    /// A step from an older version of the file to the next (see [`Migration`]). A file of such a version is converted when it is
+    /// read; what it was is kept as `peers.yaml.before` first, and it is written in the new version with the next save.
+    #[must_use]
+    pub fn with_migration(mut self, step: Migration) -> Self {
+        self.migrations.push(step);
         self
     }
 

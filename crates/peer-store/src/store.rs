@@ -16,12 +16,14 @@ use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_core::store::{
     Applied, PeerStore, Reloaded, SkippedEntry, StoreError, StoreEvents, StoreHealth,
 };
+use btcfed_core::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::disk::replace::failed;
 use crate::file::revise::{Revised, Revision};
 use crate::options::{StoreOptions, Tuning};
-use crate::shared::{Reply, Request, Shared};
+use crate::sections::{SectionError, SectionOp, SectionStore, Sections};
+use crate::shared::{Fate, Reply, Request, Shared};
 use crate::worker::Worker;
 
 /// A peers file, open.
@@ -84,10 +86,8 @@ impl FilePeerStore {
     /// # Errors
     /// The patch cannot be applied, or the file is of a newer version and the patch has hard changes. Nothing changed.
     pub fn apply(&self, patch: &PeerPatch) -> Result<Applied, StoreError> {
-        let (reply, answer) = sync_channel(1);
-        let (changes, durable) = self.shared.change(patch, Reply::Blocking(reply))?;
-        let durable = durable.unwrap_or_else(|| answer.recv().unwrap_or(false));
-        Ok(Applied { changes, durable })
+        let (changes, fate) = self.shared.change(patch)?;
+        Ok(self.applied(changes, fate))
     }
 
     /// Removes the peers nobody chose (see [`PeerRecord::is_reserved`]) that were last heard of longer ago than
@@ -127,11 +127,16 @@ impl FilePeerStore {
         &self,
         work: impl FnOnce(&PeerSet) -> Result<(PeerSet, Vec<PeerChange>), StoreError>,
     ) -> Result<Applied, StoreError> {
-        let (reply, answer) = sync_channel(1);
-        let reply = Reply::Blocking(reply);
-        let (changes, durable) = self.shared.change_with(true, work, reply)?;
-        let durable = durable.unwrap_or_else(|| answer.recv().unwrap_or(false));
-        Ok(Applied { changes, durable })
+        let (changes, fate) = self.shared.change_with(true, true, work)?;
+        Ok(self.applied(changes, fate))
+    }
+
+    fn applied(&self, changes: Vec<PeerChange>, fate: Fate) -> Applied {
+        let durable = match fate {
+            Fate::Known(durable) => durable,
+            Fate::Open => self.shared.wait_durable(),
+        };
+        Applied { changes, durable }
     }
 
     /// Takes in what changed in the file since the last look, at once. A file that looks half-written is waited for only
@@ -202,6 +207,20 @@ impl FilePeerStore {
             .unwrap_or_else(|_| Err(self.shared.is_closed("flush")))
     }
 
+    /// Saves soft changes by itself at the latest `interval` after the first of them, from now on. A store does so from the
+    /// beginning, every [`with_soft_interval`](StoreOptions::with_soft_interval) (60 s); this changes the interval, or begins again
+    /// after [`stop_auto_save`](Self::stop_auto_save).
+    pub fn start_auto_save(&self, interval: Duration) {
+        self.shared.state().soft_interval = Some(interval);
+        self.shared.wake.notify_one();
+    }
+
+    /// Saves soft changes no more by itself. They wait for [`flush`](Self::flush), for the next hard change or for
+    /// [`close`](Self::close), which saves everything once more.
+    pub fn stop_auto_save(&self) {
+        self.shared.state().soft_interval = None;
+    }
+
     /// Subscribes to changes from now on.
     #[must_use]
     pub fn subscribe(&self) -> StoreEvents {
@@ -270,11 +289,14 @@ impl PeerStore for FilePeerStore {
     }
 
     async fn apply(&self, patch: PeerPatch) -> Result<Applied, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let (changes, durable) = self.shared.change(&patch, Reply::Async(reply))?;
-        let durable = match durable {
-            Some(durable) => durable,
-            None => answer.await.unwrap_or(false),
+        let (changes, fate) = self.shared.change(&patch)?;
+        let durable = match fate {
+            Fate::Known(durable) => durable,
+            Fate::Open => {
+                let (sender, answer) = oneshot::channel();
+                self.shared.answer_later(sender);
+                answer.await.unwrap_or(false)
+            }
         };
         Ok(Applied { changes, durable })
     }
@@ -303,6 +325,24 @@ impl PeerStore for FilePeerStore {
 
     fn health(&self) -> StoreHealth {
         Self::health(self)
+    }
+}
+
+impl SectionStore for FilePeerStore {
+    fn sections(&self) -> Arc<Sections> {
+        self.shared.tables.snapshot()
+    }
+
+    fn apply_sections(&self, ops: &[SectionOp]) -> Result<bool, SectionError> {
+        let changed = self.shared.tables.apply(ops, self.shared.now())?;
+        if changed {
+            self.shared.wake_up();
+        }
+        Ok(changed)
+    }
+
+    fn sections_now(&self) -> Timestamp {
+        self.shared.now()
     }
 }
 

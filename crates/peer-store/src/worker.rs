@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use btcfed_core::store::{Reloaded, StoreError, StoreEvent};
+use btcfed_core::store::{Reloaded, StoreError};
 
+use crate::commit::Committed;
 use crate::disk::lock::{Access, with_lock};
 use crate::disk::watch::{POLL_INTERVAL, Watch};
 use crate::file::revise::{Revised, Revision};
 use crate::file::{Outcome, TheFile};
-use crate::shared::{Reply, Request, Shared};
+use crate::shared::{Request, Shared, State};
 
 /// How long an edit that looks half-written is waited for before it is taken as it is.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,15 +24,22 @@ pub const RELOAD_PATIENCE: Duration = Duration::from_millis(200);
 /// The wait between two looks at an edit that looks half-written.
 const RELOOK: Duration = Duration::from_millis(50);
 
-/// The longest wait between two tries to save.
-const MAX_RETRY: Duration = Duration::from_secs(30);
+/// A checkpoint of the journal is made so seldom that it takes at most one part in this many of the time.
+const CHECKPOINT_SHARE: u32 = 100;
 
 /// The longest wait for the lock before a read: without it a read is still whole, because files are replaced by rename.
 const READ_LOCK_WAIT: Duration = Duration::from_millis(200);
 
+/// The moment when something has waited as long as it may.
+fn after((since, wait): (Instant, Duration)) -> Instant {
+    since + wait
+}
+
 enum Job {
     Base,
     Close,
+    /// Changes are to be appended to the journal: hard ones that wait, or soft ones that waited long enough.
+    Commit,
     Look,
     Poll,
     Request(Request),
@@ -43,8 +51,6 @@ enum Job {
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     file: TheFile,
-    retry_at: Option<Instant>,
-    retry_wait: Duration,
     poll_at: Option<Instant>,
     watch: Option<Watch>,
     /// Edits are noticed; without a watch by polling alone.
@@ -54,13 +60,10 @@ pub(crate) struct Worker {
 impl Worker {
     /// A worker whose memory holds what the file says.
     pub(crate) fn open(shared: Arc<Shared>) -> Self {
-        let retry_wait = shared.options.retry_after;
         let file = TheFile::new(Arc::clone(&shared));
         let mut worker = Self {
             shared,
             file,
-            retry_at: None,
-            retry_wait,
             poll_at: None,
             watch: None,
             is_watching: false,
@@ -71,7 +74,7 @@ impl Worker {
         }
         worker.file.remove_leftovers();
         let read = worker.read(true).map(drop);
-        worker.settle(&read);
+        worker.shared.settle(&read);
         worker
     }
 
@@ -99,11 +102,11 @@ impl Worker {
             match self.next_job() {
                 Job::Base => self.write_base(),
                 Job::Close => {
-                    let result = if self.is_dirty() { self.save() } else { Ok(()) };
-                    self.write_base();
+                    let result = self.close();
                     self.shared.state().farewell = result;
                     return;
                 }
+                Job::Commit => self.commit(),
                 Job::Look => self.look(),
                 Job::Poll => self.poll(),
                 Job::Request(Request::Flush(reply)) => reply.send(self.flush()),
@@ -111,7 +114,7 @@ impl Worker {
                 Job::Request(Request::Revise(revision, reply)) => {
                     reply.send(self.revise(revision));
                 }
-                Job::Save => drop(self.save()),
+                Job::Save => drop(self.save(false)),
                 Job::Watch(on) => self.watch(on),
             }
         }
@@ -119,18 +122,60 @@ impl Worker {
 
     fn is_dirty(&self) -> bool {
         let state = self.shared.state();
-        state.hard_since.is_some() || state.soft_since.is_some()
+        state.hard_since.is_some()
+            || state.soft_since.is_some()
+            || state.lagging_since.is_some()
+            || self.tables_since(&state).is_some()
+    }
+
+    /// Saves what waits, and leaves no journal behind when all of it is in the file.
+    fn close(&mut self) -> Result<(), StoreError> {
+        let has_journal = {
+            let mut state = self.shared.state();
+            state.is_journaling = false;
+            drop(state);
+            self.shared.journal().open.is_some()
+        };
+        let result = if self.is_dirty() || has_journal {
+            self.save(true)
+        } else {
+            Ok(())
+        };
+        self.write_base();
+        self.shared.journal().open = None;
+        result
+    }
+
+    /// Appends to the journal what waits, or makes a checkpoint.
+    fn commit(&mut self) {
+        let may = {
+            let mut state = self.shared.state();
+            let soft = std::mem::take(&mut state.soft);
+            let may = state.is_journaling && !state.is_committing && !soft.is_all;
+            if may {
+                state.dirty.merge(soft);
+                state.soft_since = None;
+            }
+            state.is_committing |= may;
+            may
+        };
+        if may && matches!(self.shared.commit_for_all(), Committed::Answered(_)) {
+            return;
+        }
+        if may {
+            self.shared.state().is_committing = false;
+        }
+        drop(self.save(false));
     }
 
     fn next_job(&self) -> Job {
-        let options = &self.shared.options;
         let mut state = self.shared.state();
         loop {
             if let Some(request) = state.requests.pop_front() {
                 return Job::Request(request);
             }
-            if !state.waiting.is_empty() {
-                return Job::Save;
+            if !state.waiting.is_empty() && !state.is_committing {
+                return Job::Commit;
             }
             if state.closing {
                 return Job::Close;
@@ -138,18 +183,8 @@ impl Worker {
             if state.tuning.watch != self.is_watching {
                 return Job::Watch(state.tuning.watch);
             }
-            let save_at = match self.retry_at {
-                Some(at) => Some(at),
-                None => [
-                    state
-                        .hard_since
-                        .map(|since| since + state.tuning.flush_interval),
-                    state.soft_since.map(|since| since + options.soft_interval),
-                ]
-                .into_iter()
-                .flatten()
-                .min(),
-            };
+            let save_at = state.retry_at.or_else(|| self.checkpoint_at(&state));
+            let soft_at = state.soft_since.zip(state.soft_interval).map(after);
             let now = Instant::now();
             let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
             if is_due(state.look_at) {
@@ -159,6 +194,9 @@ impl Worker {
             if is_due(save_at) {
                 return Job::Save;
             }
+            if is_due(soft_at) && state.retry_at.is_none() && !state.is_committing {
+                return Job::Commit;
+            }
             if is_due(self.poll_at) {
                 return Job::Poll;
             }
@@ -166,7 +204,8 @@ impl Worker {
             if is_due(base_at) {
                 return Job::Base;
             }
-            let next = [save_at, state.look_at, self.poll_at, base_at]
+            let soft_at = soft_at.filter(|_| state.retry_at.is_none() && !state.is_committing);
+            let next = [save_at, soft_at, state.look_at, self.poll_at, base_at]
                 .into_iter()
                 .flatten()
                 .min();
@@ -184,16 +223,41 @@ impl Worker {
         }
     }
 
+    /// When the file has to be written: for changes nobody waits for, and when it says less than the journal.
+    fn checkpoint_at(&self, state: &State) -> Option<Instant> {
+        let interval = state.tuning.flush_interval;
+        let hard = state.hard_since.filter(|_| !state.is_committing);
+        let hard = hard.map(|since| since + interval);
+        let lagging = state.lagging_since.map(|since| {
+            let rest = state
+                .checkpoint
+                .map(|(ended, cost)| ended + cost * CHECKPOINT_SHARE);
+            rest.unwrap_or(since).max(since + interval)
+        });
+        let tables = self.tables_since(state).zip(state.soft_interval).map(after);
+        hard.into_iter().chain(lagging).chain(tables).min()
+    }
+
+    /// Since when sections wait that may be written.
+    fn tables_since(&self, state: &State) -> Option<Instant> {
+        let since = self.shared.tables.since();
+        since.filter(|_| state.newer_version.is_none())
+    }
+
     /// Something may have happened to the file.
     fn look(&mut self) {
         match self.read(false) {
             Ok(Outcome::Unfinished) => {
                 self.look_again(RELOOK);
             }
-            Ok(_) if self.retry_at.is_some() => drop(self.save()),
+            Ok(_) if self.is_retrying() => drop(self.save(false)),
             Ok(_) => {}
-            Err(error) => self.settle(&Err(error)),
+            Err(error) => self.shared.settle(&Err(error)),
         }
+    }
+
+    fn is_retrying(&self) -> bool {
+        self.shared.state().retry_at.is_some()
     }
 
     fn poll(&mut self) {
@@ -216,11 +280,12 @@ impl Worker {
     fn read(&mut self, at_once: bool) -> Result<Outcome, StoreError> {
         let wait = self.shared.tuning().lock_timeout.min(READ_LOCK_WAIT);
         let target = self.file.target()?;
-        match with_lock(&target, Access::Shared, wait, || {
-            self.file.take_in(&target, at_once)
-        }) {
+        let shared = Arc::clone(&self.shared);
+        let mut journal = shared.journal();
+        let mut look = || self.file.look(&mut journal, &target, at_once);
+        match with_lock(&target, Access::Shared, wait, &mut look) {
             Ok(outcome) => outcome,
-            Err(_) => self.file.take_in(&target, at_once),
+            Err(_) => look(),
         }
     }
 
@@ -236,39 +301,48 @@ impl Worker {
         };
         // Before a save heals what is damaged.
         let skipped = self.shared.state().skipped.clone();
-        if self.retry_at.is_some() && result.is_ok() {
-            drop(self.save());
+        if self.is_retrying() && result.is_ok() {
+            drop(self.save(false));
         }
         result.map(|changes| Reloaded { changes, skipped })
     }
 
     /// Does what people ask for with the file itself, and saves.
     fn revise(&mut self, revision: Revision) -> Result<Revised, StoreError> {
+        if matches!(revision, Revision::Keep) && self.is_dirty() {
+            // The copy is to say what is known, also where only the journal says it so far.
+            self.save(false)?;
+        }
         let target = self.file.target()?;
         let timeout = self.shared.tuning().lock_timeout;
+        let shared = Arc::clone(&self.shared);
+        let mut journal = shared.journal();
         let revised = with_lock(&target, Access::Exclusive, timeout, || {
-            self.file.revise(&target, revision)
+            self.file.revise(&mut journal, &target, revision)
         })??;
-        self.save()?;
+        drop(journal);
+        self.save(false)?;
         Ok(revised)
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        if self.is_dirty() || self.retry_at.is_some() {
-            self.save()
+        if self.is_dirty() || self.is_retrying() {
+            self.save(false)
         } else {
             Ok(())
         }
     }
 
-    /// Writes everything that waits and answers everybody who waits.
-    fn save(&mut self) -> Result<(), StoreError> {
-        let waiting = std::mem::take(&mut self.shared.state().waiting);
-        let timeout = self.shared.tuning().lock_timeout;
+    /// Writes everything that waits into the file and answers everybody who waits.
+    fn save(&mut self, is_last: bool) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let waiting = std::mem::take(&mut shared.state().waiting);
+        let timeout = shared.tuning().lock_timeout;
         let result = loop {
             let attempt = self.file.target().and_then(|target| {
+                let mut journal = shared.journal();
                 with_lock(&target, Access::Exclusive, timeout, || {
-                    self.file.save(&target)
+                    self.file.save(&mut journal, &target, is_last)
                 })?
             });
             match attempt {
@@ -281,9 +355,9 @@ impl Worker {
             let metrics = &self.shared.options.metrics;
             metrics.count("peer_store_save_failures", 1);
         }
-        self.settle(&result);
-        for reply in waiting {
-            reply.send(result.is_ok());
+        self.shared.settle(&result);
+        for waiter in waiting {
+            waiter.tell(result.is_ok());
         }
         result
     }
@@ -304,41 +378,6 @@ impl Worker {
             tracing::debug!(%error, "the copy of the peers file follows later");
         }
     }
-
-    /// Speaks of the first failure and of the recovery, and plans the next try.
-    fn settle(&mut self, result: &Result<(), StoreError>) {
-        let mut state = self.shared.state();
-        match result {
-            Ok(()) => {
-                self.retry_at = None;
-                self.retry_wait = self.shared.options.retry_after;
-                if let Some(reason) = state.degraded.take() {
-                    tracing::info!(path = %self.shared.options.path.display(), was = reason, "the peers file is saved again");
-                    self.shared.tell(StoreEvent::Healed);
-                }
-            }
-            // Upgrading is the only cure; trying again is not.
-            Err(StoreError::ReadOnly { .. }) => {
-                self.retry_at = None;
-                (state.hard_since, state.soft_since, state.degraded) = (None, None, None);
-            }
-            Err(error) => {
-                self.retry_at = Some(Instant::now() + self.retry_wait);
-                self.retry_wait = (self.retry_wait * 2).min(MAX_RETRY);
-                let reason = error.to_string();
-                if state.degraded.is_none() {
-                    tracing::warn!(
-                        reason,
-                        "the peers file cannot be saved; memory keeps everything until it can"
-                    );
-                    self.shared.tell(StoreEvent::Degraded {
-                        reason: reason.clone(),
-                    });
-                }
-                state.degraded = Some(reason);
-            }
-        }
-    }
 }
 
 impl Drop for Worker {
@@ -346,6 +385,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.closed = true;
+        state.is_journaling = false;
         if std::thread::panicking() {
             state.degraded = Some("the store's thread ended".to_owned());
             state.farewell = Err(self.shared.is_closed("save"));
@@ -355,9 +395,7 @@ impl Drop for Worker {
             std::mem::take(&mut state.requests),
         );
         drop(state);
-        waiting
-            .into_iter()
-            .for_each(|reply: Reply<bool>| reply.send(false));
+        waiting.into_iter().for_each(|waiter| waiter.tell(false));
         drop(requests);
     }
 }

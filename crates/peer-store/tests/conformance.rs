@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use btcfed_core::testing::store_conformance;
-use btcfed_peer_store::{FilePeerStore, StoreOptions};
+use btcfed_peer_store::{FilePeerStore, MemoryStore, StoreOptions};
 use tempfile::TempDir;
 
 #[expect(clippy::unwrap_used, reason = "a test may")]
@@ -40,4 +40,16 @@ async fn a_store_on_a_hand_written_file_passes_the_suite() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_store_in_memory_passes_the_suite_with_and_without_its_file() {
+    store_conformance(MemoryStore::new).await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut number = 0;
+    store_conformance(|| {
+        number += 1;
+        MemoryStore::open(directory.path().join(format!("{number}.json"))).unwrap()
+    })
+    .await;
 }

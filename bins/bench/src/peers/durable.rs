@@ -1,4 +1,4 @@
-//! One change on a real disk, acknowledged when it is durable, beside what the system needs for the same bytes.
+//! One change on a real disk without a journal, acknowledged when it is durable, beside what the system needs for the same bytes.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -45,7 +45,9 @@ impl Changing {
         count: usize,
     ) -> Result<Self, String> {
         let path = folder.join("peers.yaml");
-        let options = StoreOptions::new(&path).with_watch(false);
+        let options = StoreOptions::new(&path)
+            .with_watch(false)
+            .with_journal(false);
         let store = FilePeerStore::open(options).map_err(|e| e.to_string())?;
         let (record, others) = records.split_first().ok_or("no peers")?;
         let others = others.iter().take(count).cloned().map(Box::new);

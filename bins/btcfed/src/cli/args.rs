@@ -18,7 +18,8 @@ pub(super) use key::{KeyCommand, KeySourceArgs};
 pub(super) use live::{BundleOptions, LevelOptions, LogCommand, TraceOptions};
 pub(super) use packaging::GenCommand;
 pub(super) use peers::{
-    ApproveOptions, ExportOptions, FileFormat, ImportOptions, PeersCommand, RestoreOptions,
+    ApproveOptions, ExportOptions, FileFormat, ImportFormat, ImportOptions, PeersCommand,
+    RestoreOptions,
 };
 
 const EXIT_CODES: &str = "\

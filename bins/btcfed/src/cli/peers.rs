@@ -3,6 +3,7 @@
 mod backend;
 mod csv;
 mod edit;
+mod foreign;
 mod format;
 mod history;
 mod repair;

@@ -41,7 +41,7 @@ impl Desk<'_> {
             },
             "peers.ban" => self.ban(request).await,
             "peers.bans" => Ok(bans::list(&self.store.snapshot(), self.now)),
-            "peers.import" => import::apply(self.store, self.own, request).await,
+            "peers.import" => import::apply(self.store, self.own, request, self.now).await,
             "peers.list" => Ok(view::peers_list(&self.store.snapshot(), self.connections)),
             "peers.pin" => self.pin(request, true).await,
             "peers.remove" => match request.text("peer") {

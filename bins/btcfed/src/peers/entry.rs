@@ -2,7 +2,7 @@
 
 use btcfed_core::addr::{AddrWithId, PeerAddr};
 use btcfed_core::key::PeerKey;
-use btcfed_core::peer::PeerRecord;
+use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource};
 use serde_json::{Value, json};
 
 use crate::peers::parse_identity;
@@ -97,6 +97,19 @@ impl Entry {
             note: record.note.clone(),
             pinned: record.pinned,
         }
+    }
+
+    /// The peer that is imported: the operator's.
+    #[must_use]
+    pub fn record(&self) -> PeerRecord {
+        let mut record = PeerRecord::new(self.key, PeerSource::Operator);
+        for addr in &self.addresses {
+            record.add_address(addr.clone(), AddressSource::Operator);
+        }
+        record.pinned = self.pinned;
+        record.name.clone_from(&self.name);
+        record.note.clone_from(&self.note);
+        record
     }
 
     /// The JSON form.

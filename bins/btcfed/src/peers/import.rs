@@ -1,56 +1,49 @@
 //! `peers import`: takes in what another operator, or another time, knew.
 
+use std::sync::Arc;
+
+use btcfed_core::ban::{Ban, BanTarget};
 use btcfed_core::key::PeerKey;
 use btcfed_core::patch::{PeerOp, PeerPatch};
-use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource};
+use btcfed_core::peer::{PeerRecord, PeerSource};
+use btcfed_core::set::PeerSet;
 use btcfed_core::store::PeerStore;
+use btcfed_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::admin::protocol::Request;
 use crate::exit::{CliError, Exit};
-use crate::peers::Entry;
+use crate::peers::{Entry, spelled};
 use crate::view;
+use crate::wire;
 
-/// Takes in `entries`, all or none; with `dry_run` only says what it would do. What is imported is the operator's.
+/// Takes in `entries` and the peers and bans of a `document` (in the form of `peers.json`), all or none; with `dry_run` only
+/// says what it would do. What is known stays, and is completed.
 pub(super) async fn apply(
     store: &dyn PeerStore,
     own: Option<PeerKey>,
     request: &Request,
+    now: Timestamp,
 ) -> Result<Value, CliError> {
     let dry_run = request.flag("dry_run");
-    let set = store.snapshot();
-    let mut patch = PeerPatch::default();
-    let mut changes = Vec::new();
+    let wrong = |reason: String| CliError::new(Exit::Data, "config", reason);
+    let mut records = Vec::new();
     for value in request.params["entries"].as_array().into_iter().flatten() {
-        let entry = Entry::from_json(value)
-            .map_err(|reason| CliError::new(Exit::Data, "config", reason))?;
-        let (action, details) = if own == Some(entry.key) {
-            ("self", Vec::new())
-        } else {
-            let known = set.get(&entry.key).map(|known| &**known);
-            let record = merged(known, &entry);
-            match known {
-                None => {
-                    let details =
-                        difference(&PeerRecord::new(entry.key, PeerSource::Operator), &record);
-                    patch.ops.push(PeerOp::Create(Box::new(record)));
-                    ("add", details)
-                }
-                Some(known) if *known == record => ("same", Vec::new()),
-                Some(known) => {
-                    let details = difference(known, &record);
-                    patch.ops.push(PeerOp::Update(Box::new(record)));
-                    ("update", details)
-                }
-            }
-        };
-        changes.push(json!({
-            "action": action,
-            "peer_id": entry.key.peer_id().to_string(),
-            "name": entry.name,
-            "details": details,
-        }));
+        records.push(Arc::new(Entry::from_json(value).map_err(wrong)?.record()));
     }
+    let document = request.optional_text("document");
+    let document = document.map(|text| wire::read_document(text, now).map_err(wrong));
+    let document = document.transpose()?.unwrap_or_default();
+    records.extend(document.iter().cloned());
+    let mut import = Import {
+        set: store.snapshot(),
+        own,
+        patch: PeerPatch::default(),
+        changes: Vec::new(),
+    };
+    records.iter().for_each(|record| import.peer(record));
+    document.bans().for_each(|ban| import.ban(ban));
+    let Import { patch, changes, .. } = import;
     let durable = if dry_run || patch.is_empty() {
         true
     } else {
@@ -62,20 +55,85 @@ pub(super) async fn apply(
     ))
 }
 
-fn merged(known: Option<&PeerRecord>, entry: &Entry) -> PeerRecord {
-    let mut record = known
-        .cloned()
-        .unwrap_or_else(|| PeerRecord::new(entry.key, PeerSource::Operator));
-    record.source = PeerSource::Operator;
-    for addr in &entry.addresses {
-        record.add_address(addr.clone(), AddressSource::Operator);
+struct Import {
+    set: Arc<PeerSet>,
+    own: Option<PeerKey>,
+    patch: PeerPatch,
+    changes: Vec<Value>,
+}
+
+impl Import {
+    fn peer(&mut self, new: &PeerRecord) {
+        let known = self.set.get(&new.key);
+        let (action, details) = match known {
+            _ if self.own == Some(new.key) => ("self", Vec::new()),
+            None => {
+                let details = difference(&PeerRecord::new(new.key, PeerSource::Operator), new);
+                self.patch.ops.push(PeerOp::Create(Box::new(new.clone())));
+                ("add", details)
+            }
+            Some(known) => {
+                let record = merged(known, new);
+                if record == **known {
+                    ("same", Vec::new())
+                } else {
+                    let details = difference(known, &record);
+                    self.patch.ops.push(PeerOp::Update(Box::new(record)));
+                    ("update", details)
+                }
+            }
+        };
+        self.changes.push(json!({
+            "action": action,
+            "peer_id": new.peer_id().to_string(),
+            "name": new.name,
+            "details": details,
+        }));
     }
-    record.pinned |= entry.pinned;
-    if entry.name.is_some() {
-        record.name.clone_from(&entry.name);
+
+    /// A ban that is in force already stays as it is.
+    fn ban(&mut self, ban: &Ban) {
+        let is_known = self.set.bans().any(|known| known.target == ban.target);
+        let is_own = self
+            .own
+            .is_some_and(|own| ban.target == BanTarget::Peer(own));
+        if is_known || is_own {
+            return;
+        }
+        self.patch.ops.push(PeerOp::Ban(ban.clone()));
+        self.changes.push(json!({
+            "action": "ban",
+            "target": spelled(&ban.target).1,
+            "details": [format!("reason: {}", ban.reason)],
+        }));
     }
-    if entry.note.is_some() {
-        record.note.clone_from(&entry.note);
+}
+
+fn merged(known: &PeerRecord, new: &PeerRecord) -> PeerRecord {
+    let mut record = known.clone();
+    record.source = record.source.min(new.source);
+    for known in &new.addresses {
+        record.add_address(known.addr.clone(), known.source);
+    }
+    for text in &new.undialable {
+        if !record.undialable.contains(text) {
+            record.undialable.push(text.clone());
+        }
+    }
+    record.pinned |= new.pinned;
+    if new.name.is_some() {
+        record.name.clone_from(&new.name);
+    }
+    if new.note.is_some() {
+        record.note.clone_from(&new.note);
+    }
+    for (name, value) in &new.extra {
+        let entry = record.extra.entry(name.clone());
+        entry.or_insert_with(|| value.clone());
+    }
+    if record.stats.last_seen.is_none() && new.stats.last_seen.is_some() {
+        record.stats = new.stats;
+        record.stats.first_seen = known.stats.first_seen.or(new.stats.first_seen);
     }
     record
 }
@@ -98,6 +156,11 @@ pub(super) fn difference(old: &PeerRecord, new: &PeerRecord) -> Vec<String> {
         let (old, new) = (old.source.as_str(), new.source.as_str());
         lines.push(format!("source: {old} -> {new}"));
     }
+    for (name, value) in &new.extra {
+        if old.extra.get(name) != Some(value) {
+            lines.push(format!("{name}: {value}"));
+        }
+    }
     for known in &new.addresses {
         let before = old
             .addresses
@@ -114,6 +177,8 @@ pub(super) fn difference(old: &PeerRecord, new: &PeerRecord) -> Vec<String> {
 mod tests {
     use super::*;
     use btcfed_core::testing::{MemoryStore, test_key};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 
     fn request(dry_run: bool, names: &[&str]) -> Request {
         let entries: Vec<Value> = (1..)
@@ -139,17 +204,17 @@ mod tests {
     async fn an_import_says_what_it_does_and_a_second_one_does_nothing() {
         let store = MemoryStore::default();
         let own = Some(test_key(3));
-        let dry = apply(&store, own, &request(true, &["a", "b", "me"]))
+        let dry = apply(&store, own, &request(true, &["a", "b", "me"]), NOW)
             .await
             .unwrap();
         assert_eq!(actions(&dry), ["add", "add", "self"]);
         assert!(store.snapshot().is_empty(), "a dry run changes nothing");
-        let done = apply(&store, own, &request(false, &["a", "b", "me"]))
+        let done = apply(&store, own, &request(false, &["a", "b", "me"]), NOW)
             .await
             .unwrap();
         assert_eq!(done["changes"], dry["changes"]);
         assert_eq!(store.snapshot().len(), 2);
-        let again = apply(&store, own, &request(false, &["a", "c"]))
+        let again = apply(&store, own, &request(false, &["a", "c"]), NOW)
             .await
             .unwrap();
         assert_eq!(actions(&again), ["same", "update"]);
@@ -165,9 +230,58 @@ mod tests {
             .unwrap()
             .push(json!({ "public_key": "x" }));
         assert_eq!(
-            apply(&store, None, &request).await.unwrap_err().exit,
+            apply(&store, None, &request, NOW).await.unwrap_err().exit,
             Exit::Data
         );
         assert!(store.snapshot().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_document_brings_peers_with_all_they_have_and_bans_that_are_new() {
+        let (one, two) = (test_key(1), test_key(2));
+        let peers = json!([
+            { "public_key": one.to_string(), "uuid": "x", "state": { "ok": 3, "seen": "2026-01-01T00:00:00Z" },
+              "addresses": ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.1/udp/1/quic-v1"] },
+            { "public_key": two.to_string() },
+        ]);
+        let bans = json!([{ "ip": "10.0.0.9", "reason": "network_mismatch" }, { "peer": two.to_string() }, { "peer": test_key(3).to_string() }]);
+        let text = json!({ "peers": peers, "bans": bans }).to_string();
+        let request = Request::local("peers.import", json!({ "document": text }));
+        let store = MemoryStore::default();
+        let known = PeerRecord::new(one, PeerSource::Signed);
+        store.apply(PeerPatch::create(known)).await.unwrap();
+        let done = apply(&store, Some(test_key(3)), &request, NOW)
+            .await
+            .unwrap();
+        let mut kinds = actions(&done);
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["add", "ban", "ban", "update"]);
+        let details = done["changes"].to_string();
+        assert!(
+            details.contains("uuid: x") && details.contains("source: signed -> operator"),
+            "{details}"
+        );
+        assert_eq!(
+            done["changes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|change| change["target"] == "10.0.0.9")
+                .count(),
+            1
+        );
+        let set = store.snapshot();
+        let record = set.get(&one).unwrap();
+        assert_eq!((record.stats.successes, record.undialable.len()), (3, 1));
+        assert!(set.get(&two).unwrap().is_banned());
+        let again = apply(&store, Some(test_key(3)), &request, NOW)
+            .await
+            .unwrap();
+        assert_eq!(actions(&again), ["same", "same"]);
+        let bad = Request::local("peers.import", json!({ "document": "{}" }));
+        assert_eq!(
+            apply(&store, None, &bad, NOW).await.unwrap_err().exit,
+            Exit::Data
+        );
     }
 }

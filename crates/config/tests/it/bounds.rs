@@ -138,6 +138,7 @@ fn words_and_switches_take_what_they_list() {
         ("logging.format", &["auto", "json", "text"]),
         ("peers.mode", &["open", "allowlist"]),
         ("storage.watch", &["true", "false"]),
+        ("storage.journal", &["true", "false"]),
     ] {
         for word in words {
             assert_eq!(shown(key, word), *word);

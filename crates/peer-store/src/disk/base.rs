@@ -9,8 +9,10 @@ use std::time::Duration;
 use btcfed_core::store::StoreError;
 use btcfed_core::time::Timestamp;
 
+use crate::disk::displaced::Print;
 use crate::disk::replace::{directory, failed, name, replace};
 use crate::disk::{Disk, FileInfo};
+use crate::journal::Identity;
 use crate::text::document::{Checksum, Document, FORMAT_VERSION};
 use crate::text::scalar;
 
@@ -64,13 +66,17 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(format!("{}{suffix}", name(path)))
 }
 
-/// Reads the base, and its bytes. `None` when there is none, or it is not exactly what a store once wrote.
-pub(crate) fn read(
-    disk: &dyn Disk,
-    path: &Path,
-    limit: u64,
-    now: Timestamp,
-) -> Option<(Document, Vec<u8>)> {
+/// A copy that is exactly what a store once wrote.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) document: Document,
+    pub(crate) bytes: Vec<u8>,
+    /// Which checkpoint it is.
+    pub(crate) identity: Identity,
+}
+
+/// Reads the base. `None` when there is none, or it is not exactly what a store once wrote.
+pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> Option<Base> {
     let base = base_path(path);
     let bytes = match disk.read(&base, limit) {
         Ok(bytes) => bytes,
@@ -88,7 +94,12 @@ pub(crate) fn read(
     if !is_ours {
         tracing::warn!(path = %base.display(), "the copy of the peers file is damaged and not used");
     }
-    is_ours.then_some((document, bytes))
+    let identity = Identity::of(document.generation, Print::of(&bytes));
+    is_ours.then_some(Base {
+        document,
+        bytes,
+        identity,
+    })
 }
 
 /// Makes `bytes` the base, and the base before an older copy. To be called while holding the lock.

@@ -42,6 +42,11 @@ impl Print {
         Self(bytes.len(), crc32fast::hash(bytes), sum)
     }
 
+    /// The CRC-32 of these bytes.
+    pub(crate) const fn crc(self) -> u32 {
+        self.1
+    }
+
     /// How many bytes it is of.
     pub(crate) const fn bytes(self) -> usize {
         self.0

@@ -37,6 +37,76 @@ pub(crate) fn lock_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// A lock file, open.
+#[derive(Debug)]
+pub(crate) struct LockFile {
+    path: PathBuf,
+    place: (u64, u64),
+    lock: RwLock<File>,
+}
+
+impl LockFile {
+    /// Opens the lock file of the peers file at `path`; creates it when there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(crate) fn of(path: &Path) -> Result<Self, StoreError> {
+        let path = lock_path(path);
+        let opened = open(&path).and_then(|file| Ok((place(&file.metadata()?), file)));
+        let (place, file) = opened.map_err(|error| refused(&path, &error))?;
+        Ok(Self {
+            lock: RwLock::new(file),
+            place,
+            path,
+        })
+    }
+
+    /// True while its name still leads to it, as far as that can be told here.
+    pub(crate) fn is_in_place(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|metadata| place(&metadata) == self.place)
+    }
+
+    /// Does `work` while holding the lock. Whoever holds it alone for longer leaves word: `is_brief` tells.
+    ///
+    /// # Errors
+    /// The lock cannot be had within `timeout`; `work` was not done.
+    pub(crate) fn hold<T>(
+        &mut self,
+        access: Access,
+        is_brief: bool,
+        timeout: Duration,
+        work: impl FnOnce() -> T,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + timeout;
+        let mut pause = MIN_WAIT;
+        loop {
+            let refusal = match access {
+                Access::Shared => match self.lock.try_read() {
+                    Ok(_guard) => return Ok(work()),
+                    Err(error) => error,
+                },
+                Access::Exclusive => match self.lock.try_write() {
+                    Ok(mut guard) => {
+                        if !is_brief {
+                            sign(&mut guard);
+                        }
+                        return Ok(work());
+                    }
+                    Err(error) => error,
+                },
+            };
+            if !is_busy(&refusal) {
+                return Err(refused(&self.path, &refusal));
+            }
+            if Instant::now() >= deadline {
+                return Err(held(&self.path));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(MAX_WAIT);
+        }
+    }
+}
+
 /// Does `work` while holding the lock of the peers file at `path`.
 ///
 /// # Errors
@@ -47,37 +117,26 @@ pub(crate) fn with_lock<T>(
     timeout: Duration,
     work: impl FnOnce() -> T,
 ) -> Result<T, StoreError> {
-    let path = lock_path(path);
-    let failed = |error: io::Error| StoreError::Io {
+    LockFile::of(path)?.hold(access, false, timeout, work)
+}
+
+/// Tells files apart, where the system can.
+#[cfg(unix)]
+fn place(metadata: &std::fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn place(_: &std::fs::Metadata) -> (u64, u64) {
+    (0, 0)
+}
+
+fn refused(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Io {
         operation: "lock",
         path: path.display().to_string(),
         reason: error.to_string(),
-    };
-    let mut lock = RwLock::new(open(&path).map_err(failed)?);
-    let deadline = Instant::now() + timeout;
-    let mut pause = MIN_WAIT;
-    loop {
-        let refusal = match access {
-            Access::Shared => match lock.try_read() {
-                Ok(_guard) => return Ok(work()),
-                Err(error) => error,
-            },
-            Access::Exclusive => match lock.try_write() {
-                Ok(mut guard) => {
-                    sign(&mut guard);
-                    return Ok(work());
-                }
-                Err(error) => error,
-            },
-        };
-        if !is_busy(&refusal) {
-            return Err(failed(refusal));
-        }
-        if Instant::now() >= deadline {
-            return Err(held(&path));
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(MAX_WAIT);
     }
 }
 

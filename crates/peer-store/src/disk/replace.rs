@@ -56,12 +56,7 @@ pub(crate) fn replace(
     bytes: &[u8],
     like: Option<&FileInfo>,
 ) -> Result<Option<Box<dyn HeldFile>>, StoreError> {
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let temp = path.with_file_name(format!(
-        ".{}{TEMP}{}-{count}",
-        name(path),
-        std::process::id()
-    ));
+    let temp = temporary(path);
     let written = disk
         .write_new(&temp, bytes, like)
         .map_err(|error| failed("write", &temp, &error))
@@ -72,17 +67,30 @@ pub(crate) fn replace(
                 .map_err(|error| failed("rename", path, &error))
                 .map(|()| held)
         });
-    let held = written.inspect_err(|_| {
-        if let Err(leftover) = disk.remove(&temp)
-            && leftover.kind() != io::ErrorKind::NotFound
-        {
-            tracing::debug!(path = %temp.display(), error = %leftover, "a temporary file stays until the next start");
-        }
-    })?;
+    let held = written.inspect_err(|_| discard(disk, &temp))?;
     let directory = directory(path);
     disk.sync_dir(directory)
         .map_err(|error| failed("sync", directory, &error))?;
     Ok(held)
+}
+
+/// A new name for a temporary file beside `path`.
+pub(crate) fn temporary(path: &Path) -> PathBuf {
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!(
+        ".{}{TEMP}{}-{count}",
+        name(path),
+        std::process::id()
+    ))
+}
+
+/// Deletes a temporary file that is not needed, if it is there.
+pub(crate) fn discard(disk: &dyn Disk, temp: &Path) {
+    if let Err(leftover) = disk.remove(temp)
+        && leftover.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!(path = %temp.display(), error = %leftover, "a temporary file stays until the next start");
+    }
 }
 
 /// Deletes temporary files that crashed processes left. To be called while holding the lock exclusively, because only

@@ -9,6 +9,7 @@ use btcfed_core::store::StoreError;
 use crate::disk::base::before_path;
 use crate::disk::replace::replace;
 use crate::file::{Outcome, TheFile};
+use crate::journal::Journal;
 use crate::text::document::{Document, Piece, Says};
 
 /// What is to be done.
@@ -39,10 +40,11 @@ impl TheFile {
     /// The file cannot be read, or a copy cannot be written. Nothing changed.
     pub(crate) fn revise(
         &mut self,
+        journal: &mut Journal,
         target: &Path,
         revision: Revision,
     ) -> Result<Revised, StoreError> {
-        let mut changes = match self.take_in(target, true)? {
+        let mut changes = match self.look(journal, target, true)? {
             Outcome::Adopted(changes) => changes,
             Outcome::Missing | Outcome::Same | Outcome::Unfinished => Vec::new(),
         };

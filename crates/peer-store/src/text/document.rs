@@ -15,6 +15,7 @@ use btcfed_core::peer::{Forgotten, PeerRecord};
 use btcfed_core::store::SkippedEntry;
 use btcfed_core::time::Timestamp;
 
+use crate::sections::layout;
 use crate::text::amend::remark;
 use crate::text::canonical::{self, Extent};
 use crate::text::decode::{block_style, decode};
@@ -364,8 +365,8 @@ impl Document {
                 }
             }
         }
-        if !has_peers && (reader.torn || self.checksum == Checksum::Differs) {
-            // The line that names the list is damaged when its entries stand below something else.
+        if !self.has_a_word_on_peers() && (reader.torn || self.checksum == Checksum::Differs) {
+            // The line that names the list, or its first entry, is damaged when entries stand below something else.
             let texts = split
                 .chunks
                 .iter()
@@ -373,6 +374,16 @@ impl Document {
             suspects.extend(texts.flat_map(|chunk| split.suspects(source, chunk)));
         }
         suspects
+    }
+
+    /// True with entries of peers, and with the word that there are none.
+    fn has_a_word_on_peers(&self) -> bool {
+        self.pieces.iter().any(|piece| match piece {
+            Piece::List(List::Peers, text) => text.contains('['),
+            Piece::Item(item) => item.list == List::Peers,
+            Piece::Run(_) => true,
+            Piece::Text(_) | Piece::Head(..) | Piece::List(..) => false,
+        })
     }
 
     /// Adds peers that were read already.
@@ -450,7 +461,7 @@ impl Document {
         let is_ours = self.checksum == Checksum::Differs && self.head(Head::Generation).is_some();
         let is_end = |piece: &Piece| match piece {
             Piece::List(list, _) => *list != List::Peers,
-            Piece::Text(text) => text.starts_with("sections:"),
+            Piece::Text(text) => is_sections(text),
             Piece::Head(..) | Piece::Item(_) | Piece::Run(_) => false,
         };
         if !is_ours || self.pieces.iter().any(is_end) {
@@ -631,6 +642,27 @@ impl Document {
                 .all(|piece| matches!(piece, Piece::Text(text) if is_remark(text)))
     }
 
+    /// True when there is neither a list of peers nor an entry of one, as in a file that was cut off in its first lines. Who
+    /// wants no peers writes `peers: []`.
+    pub(crate) fn is_listless(&self) -> bool {
+        let is_list = |piece: &Piece| match piece {
+            Piece::List(list, _) => *list == List::Peers,
+            Piece::Item(item) => item.list == List::Peers,
+            Piece::Run(_) => true,
+            Piece::Text(_) | Piece::Head(..) => false,
+        };
+        !self.pieces.iter().any(is_list)
+    }
+
+    /// What stands under `sections`, that key included; nothing when there is none.
+    pub(crate) fn sections(&self) -> &str {
+        let is_it = |piece: &'_ Piece| matches!(piece, Piece::Text(text) if is_sections(text));
+        match self.pieces.iter().find(|piece| is_it(piece)) {
+            Some(Piece::Text(text)) => text,
+            _ => "",
+        }
+    }
+
     /// The bytes of the file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut out = self.room();
@@ -638,11 +670,15 @@ impl Document {
         out.into_bytes()
     }
 
+    /// About as many bytes as the file has.
+    pub(crate) fn size_hint(&self) -> usize {
+        self.pieces.iter().map(Piece::size_hint).sum()
+    }
+
     /// An empty text, except for its mark, with room for all of the file.
     pub(crate) fn room(&self) -> String {
         const BOM: char = '\u{feff}';
-        let hint: usize = self.pieces.iter().map(Piece::size_hint).sum();
-        let mut out = String::with_capacity(hint + BOM.len_utf8());
+        let mut out = String::with_capacity(self.size_hint() + BOM.len_utf8());
         out.extend(self.bom.then_some(BOM));
         out
     }
@@ -727,6 +763,18 @@ impl Reader<'_> {
         };
         says.unwrap_or_else(|refusal| Says::Bad(Arc::new(refusal)))
     }
+}
+
+/// True for the text under `sections`.
+pub(crate) fn is_sections(text: &str) -> bool {
+    let name = text
+        .trim_start_matches(['"', '\''])
+        .strip_prefix(layout::NAME);
+    name.is_some_and(|rest| {
+        rest.trim_start_matches(['"', '\''])
+            .trim_start_matches(' ')
+            .starts_with(':')
+    })
 }
 
 /// Compares the checksum line, if there is one, with the bytes after it.

@@ -381,10 +381,19 @@ pub(crate) fn signed(text: &str, key: &PeerKey, trust: Trust) -> Result<SignedRe
     let bytes = STANDARD
         .decode(text)
         .map_err(|error| format!("state: record: {error}"))?;
-    let unverified = UnverifiedRecord::decode_of(&bytes, Some(*key))
-        .map_err(|error| format!("state: record: {error}"))?;
+    checked(&bytes, key, trust).map_err(|error| format!("state: record: {error}"))
+}
+
+/// A record from the store's own journal, whose signature was checked before it was written.
+pub(crate) fn trusted_record(bytes: &[u8], key: &PeerKey) -> Result<SignedRecord, String> {
+    checked(bytes, key, Trust::Ours)
+}
+
+fn checked(bytes: &[u8], key: &PeerKey, trust: Trust) -> Result<SignedRecord, String> {
+    let unverified =
+        UnverifiedRecord::decode_of(bytes, Some(*key)).map_err(|error| error.to_string())?;
     if unverified.key() != *key {
-        return Err("state: record: signed by another peer".into());
+        return Err("signed by another peer".into());
     }
     let verifier: &dyn Verifier = match trust {
         Trust::Ours => &VerifiedBefore,
@@ -392,7 +401,7 @@ pub(crate) fn signed(text: &str, key: &PeerKey, trust: Trust) -> Result<SignedRe
     };
     unverified
         .verify(verifier)
-        .map_err(|error| format!("state: record: {error}"))
+        .map_err(|error| error.to_string())
 }
 
 /// What the state says about one address.

@@ -10,7 +10,9 @@ use btcfed_core::peer::{Forgotten, PeerRecord};
 use btcfed_core::time::Timestamp;
 
 use crate::text::amend::{amend, remark};
-use crate::text::document::{Document, FORMAT_VERSION, Item, Piece, Says, checksum_of, list_value};
+use crate::text::document::{
+    Document, FORMAT_VERSION, Item, Piece, Says, checksum_of, is_sections, list_value,
+};
 use crate::text::entry::Peer;
 use crate::text::rows;
 use crate::text::run::Walk;
@@ -83,7 +85,18 @@ pub(crate) struct Rendered {
 }
 
 /// The document that says what `set` says, starting from `old`.
+#[cfg(test)]
 pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Rendered {
+    render_with(old, set, None, stamp)
+}
+
+/// The document that says what `set` says, starting from `old`, with this text under `sections`.
+pub(crate) fn render_with(
+    old: &Document,
+    set: &PeerSet,
+    sections: Option<&str>,
+    stamp: Stamp,
+) -> Rendered {
     let mut document = Document {
         damage: Vec::new(),
         unrolled: false,
@@ -100,6 +113,7 @@ pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Rendered {
         old,
         set,
         index: Index::of(set),
+        sections,
         style: old.style,
         written: 0,
         out: &mut document,
@@ -152,6 +166,7 @@ struct Writer<'a> {
     old: &'a Document,
     set: &'a PeerSet,
     index: Index<'a>,
+    sections: Option<&'a str>,
     style: Style,
     /// How many peers of the set are written.
     written: usize,
@@ -287,9 +302,12 @@ impl Writer<'_> {
     }
 
     fn piece(&mut self, piece: &Piece, stamp: Stamp) {
-        match piece {
-            Piece::Text(_) | Piece::List(..) => self.push(piece.clone()),
-            Piece::Head(head, text) => {
+        match (piece, self.sections) {
+            (Piece::Text(text), Some(sections)) if is_sections(text) => {
+                self.push(Piece::Text(sections.into()));
+            }
+            (Piece::Text(_) | Piece::List(..), _) => self.push(piece.clone()),
+            (Piece::Head(head, text), _) => {
                 let line = text.trim_end_matches(['\n', '\r']);
                 let colon = line.find(':').map_or(line.len(), |at| at + 1);
                 let (name, remark) = (&line[..colon], remark(&line[colon..]));
@@ -300,13 +318,13 @@ impl Writer<'_> {
                 );
                 self.push(Piece::Head(*head, text.into()));
             }
-            Piece::Item(item) => {
+            (Piece::Item(item), _) => {
                 if let Some(item) = self.item(item) {
                     self.written += usize::from(matches!(item.says, Says::Peer { .. }));
                     self.push(Piece::Item(item));
                 }
             }
-            Piece::Run(run) => {
+            (Piece::Run(run), _) => {
                 let mut walk = Walk::new(self.set);
                 for record in &run.records {
                     if let Some(record) = walk.find(&record.key) {
@@ -445,12 +463,11 @@ impl Writer<'_> {
 
     /// Makes sure that the file ends in something by which a reader can tell that it is whole.
     fn end_mark(&mut self) {
-        let has =
-            |piece: &Piece| matches!(piece, Piece::Text(text) if text.starts_with("sections:"));
+        let has = |piece: &Piece| matches!(piece, Piece::Text(text) if is_sections(text));
         if !self.out.pieces.iter().any(has) {
-            self.push(Piece::Text(
-                format!("sections: {{}}{}", self.style.eol).into(),
-            ));
+            let none = || format!("sections: {{}}{}", self.style.eol);
+            let text = self.sections.map_or_else(none, str::to_owned);
+            self.push(Piece::Text(text.into()));
         }
     }
 

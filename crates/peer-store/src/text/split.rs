@@ -291,6 +291,12 @@ impl Splitter<'_> {
             .and_then(|name| Head::ALL.into_iter().find(|head| head.as_str() == name));
         let (part, scope) = match (list, head) {
             _ if is_marker => (Part::Text, Scope::Top),
+            // No key begins like this; a damaged line of an entry may, and ends neither its list nor its neighbours.
+            _ if matches!(self.scope, Scope::List(_, Some(_)))
+                && text.starts_with(['!', '&', '*', '@', '`', '|', '>']) =>
+            {
+                (Part::Garbage, self.scope)
+            }
             (Some(list), _) => (Part::List(list), Scope::List(list, None)),
             (_, Some(head)) => (Part::Head(head), Scope::Key),
             _ if name.is_some() => (Part::Text, Scope::Key),

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// The longest any test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
+/// When it is set, the stores of the tests have no journal. `.ci/run` runs the tests both ways.
+const ONE_FILE: &str = "BTCFED_TEST_ONE_FILE";
+
 /// A directory with a path for a peers file.
 pub(crate) struct Place {
     pub(crate) dir: TempDir,
@@ -45,6 +48,7 @@ impl Place {
             .with_flush_interval(Duration::from_millis(20))
             .with_retry_after(Duration::from_millis(20))
             .with_lock_timeout(Duration::from_millis(500))
+            .with_journal(std::env::var_os(ONE_FILE).is_none())
     }
 
     pub(crate) fn open(&self) -> FilePeerStore {

@@ -10,7 +10,7 @@ use btcfed_peer_store::{FilePeerStore, MAX_DAMAGED_KEPT, RELOAD_PATIENCE};
 use crate::common::{Place, create, keys, knows, survives, until};
 
 /// A file of three peers as the store writes it.
-fn three_peers() -> String {
+pub(crate) fn three_peers() -> String {
     let place = Place::new();
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_795_000_000));
     let store = FilePeerStore::open(place.options().with_clock(Arc::new(clock))).unwrap();
@@ -187,6 +187,7 @@ fn damage_while_running_deletes_nobody() {
     let place = Place::new();
     let store = place.open();
     (1..=3).for_each(|number| assert!(create(&store, number)));
+    store.flush().unwrap();
     let whole = place.read();
     let cut = record_ends(&whole)
         .iter()

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use btcfed_core::ban::Issuer;
 use btcfed_core::patch::{PeerChange, PeerOp, PeerPatch};
@@ -11,6 +11,9 @@ use btcfed_core::testing::{test_key, test_record};
 use btcfed_peer_store::FilePeerStore;
 
 use crate::common::{Place, changes, create, keys, knows, told, until};
+
+/// How long after an edit is written it may stay unseen.
+const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// How an editor replaces the content of a file.
 type Editor = fn(&Place, &str);
@@ -46,36 +49,52 @@ const EDITORS: [(&str, Editor); 6] = [
     }),
 ];
 
+/// How many edits in each way, if not [`REPEATS`].
+const COUNT: &str = "BTCFED_TEST_EDITS";
+
+/// Edits in each way in an ordinary run. `BTCFED_TEST_EDITS=20 cargo test -p btcfed-peer-store every_way` does more.
+const REPEATS: u16 = 4;
+
 #[test]
 fn every_way_of_saving_is_noticed_every_time_and_nothing_is_deleted_in_between() {
+    let repeats: u16 = std::env::var(COUNT).map_or(REPEATS, |count| count.parse().unwrap());
     for (name, edit) in EDITORS {
         let place = Place::new();
         let store = place.open();
         for number in 1..=3 {
             assert!(create(&store, number));
         }
+        store.flush().unwrap();
         let mut events = store.subscribe();
-        for number in 4..=7 {
+        let last = 3 + repeats;
+        for number in 4..=last {
             let entry = keys(
                 "  - public_key: KEYX # new\n    addresses:\n      - /ip4/10.1.1.1/tcp/1\nbans:",
             )
             .replace("KEYX", &test_key(number).to_string());
             edit(&place, &place.read().replacen("bans:", &entry, 1));
+            let written = Instant::now();
             until(name, || knows(&store, number));
+            let took = written.elapsed();
+            assert!(took <= SEEN_WITHIN, "{name}: seen after {took:?}");
         }
         let changes = changes(&told(&mut events));
-        let expected: Vec<_> = (4..=7)
+        let expected: Vec<_> = (4..=last)
             .map(|number| PeerChange::Added(test_key(number)))
             .collect();
         assert_eq!(changes, expected, "{name}");
-        assert!(create(&store, 8));
-        assert_eq!(place.read().matches("# new").count(), 4, "{name}");
+        assert!(create(&store, last + 1) && store.flush().is_ok());
+        assert_eq!(
+            place.read().matches("# new").count(),
+            usize::from(repeats),
+            "{name}"
+        );
         assert_eq!(
             place.beside("damaged"),
             [] as [std::path::PathBuf; 0],
             "{name}"
         );
-        assert_eq!(store.snapshot().len(), 8, "{name}");
+        assert_eq!(store.snapshot().len(), usize::from(last) + 1, "{name}");
     }
 }
 
@@ -86,6 +105,7 @@ fn added_changed_and_deleted_entries_are_taken_over_and_told() {
     for number in 1..=3 {
         create(&store, number);
     }
+    store.flush().unwrap();
     let mut events = store.subscribe();
     let text = place.read();
     let second = text

@@ -2,13 +2,19 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use btcfed_core::store::StoreEvent;
-use btcfed_peer_store::{Disk, FileInfo, FilePeerStore, OsDisk, PendingFile};
+use btcfed_peer_store::{Disk, FileInfo, FilePeerStore, LogFile, OsDisk, PendingFile};
 
-use crate::common::{Place, create, keys, knows, told, until};
+use crate::common::{Place, create, keys, knows, say, told, until};
+
+/// What disks fail with: EIO, ENOSPC, EACCES, EROFS, EMFILE, EDQUOT, EINTR, as Linux numbers them.
+const ERRORS: [i32; 7] = [5, 28, 13, 30, 24, 122, 4];
+
+/// Makes the matrix of faults whole: otherwise each operation fails with two of the errors, in turns.
+const ALL_FAULTS: &str = "BTCFED_TEST_ALL_FAULTS";
 
 /// Fails one operation, or all from one on, and counts.
 #[derive(Debug, Default)]
@@ -16,6 +22,8 @@ struct Faulty {
     count: AtomicUsize,
     fail_at: AtomicUsize,
     for_ever: AtomicBool,
+    /// What the operating system says; 0 for an error without a number.
+    error: AtomicI32,
     log: Mutex<Vec<&'static str>>,
 }
 
@@ -35,7 +43,10 @@ impl Faulty {
         let now = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         let at = self.fail_at.load(Ordering::SeqCst);
         let fails = at > 0 && (now == at || (now > at && self.for_ever.load(Ordering::SeqCst)));
-        if fails {
+        let error = self.error.load(Ordering::SeqCst);
+        if fails && error > 0 {
+            Err(io::Error::from_raw_os_error(error))
+        } else if fails {
             Err(io::Error::new(io::ErrorKind::StorageFull, "injected"))
         } else {
             Ok(())
@@ -56,7 +67,57 @@ impl PendingFile for Pending {
     }
 }
 
+#[derive(Debug)]
+struct Log(Arc<Faulty>, Box<dyn LogFile>);
+
+impl LogFile for Log {
+    fn info(&self) -> io::Result<FileInfo> {
+        self.0.step("log info")?;
+        self.1.info()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.step("log read")?;
+        self.1.read_at(offset, buffer)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.0.step("log write") {
+            // A part is written.
+            self.1.write_at(offset, &bytes[..bytes.len() / 2])?;
+            return Err(error);
+        }
+        self.1.write_at(offset, bytes)
+    }
+
+    fn grow(&mut self, size: u64) -> io::Result<()> {
+        self.0.step("log grow")?;
+        self.1.grow(size)
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.0.step("log sync")?;
+        self.1.sync_data()
+    }
+}
+
 impl Disk for Shared {
+    fn open_log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        self.0.step("open log")?;
+        Ok(Box::new(Log(Arc::clone(&self.0), OsDisk.open_log(path)?)))
+    }
+
+    fn create_log(
+        &self,
+        path: &Path,
+        size: u64,
+        like: Option<&FileInfo>,
+    ) -> io::Result<Box<dyn LogFile>> {
+        self.0.step("create log")?;
+        let log = OsDisk.create_log(path, size, like)?;
+        Ok(Box::new(Log(Arc::clone(&self.0), log)))
+    }
+
     fn metadata(&self, path: &Path) -> io::Result<FileInfo> {
         self.0.step("metadata")?;
         OsDisk.metadata(path)
@@ -110,10 +171,12 @@ impl Disk for Shared {
     }
 }
 
+/// A store without a journal on a disk that can fail.
 fn open(place: &Place) -> (FilePeerStore, Arc<Faulty>) {
     let faulty = Arc::new(Faulty::default());
     let disk = Arc::new(Shared(Arc::clone(&faulty)));
-    let store = FilePeerStore::open(place.options().with_watch(false).with_disk(disk)).unwrap();
+    let options = place.options().with_watch(false).with_journal(false);
+    let store = FilePeerStore::open(options.with_disk(disk)).unwrap();
     (store, faulty)
 }
 
@@ -128,6 +191,7 @@ fn operations_of_a_save() -> usize {
         "resolve",
         "metadata",
         "read",
+        "metadata",
         "write_new",
         "sync",
         "rename",
@@ -201,7 +265,7 @@ fn a_failed_sync_is_followed_by_a_new_file_and_never_by_a_second_try() {
     let place = Place::with("peers: []\n");
     let (store, faulty) = open(&place);
     let before = faulty.count.load(Ordering::SeqCst);
-    faulty.arm(5, false);
+    faulty.arm(6, false);
     assert!(!create(&store, 1));
     until("the store heals", || store.health().durable);
     let steps = faulty.log.lock().unwrap()[before..].to_vec();
@@ -244,4 +308,111 @@ fn a_disk_sick_at_the_end_makes_closing_say_so() {
     assert!(!create(&store, 1));
     assert!(store.flush().is_err() && store.reload().is_err());
     assert!(store.close().unwrap_err().to_string().contains("injected"));
+}
+
+/// A session with a journal: opening, first change, two more, checkpoint, one more, a look. Returns what was acknowledged
+/// as durable, and the store.
+fn session(place: &Place, faulty: &Arc<Faulty>) -> (Vec<u16>, FilePeerStore) {
+    let disk = Arc::new(Shared(Arc::clone(faulty)));
+    let options = place.options().with_watch(false).with_journal(true);
+    let options = options.with_flush_interval(std::time::Duration::from_secs(3600));
+    let store = FilePeerStore::open(options.with_disk(disk)).unwrap();
+    let mut durable: Vec<u16> = (1..=3).filter(|number| create(&store, *number)).collect();
+    drop(store.flush());
+    durable.extend(Some(4).filter(|number| create(&store, *number)));
+    drop(store.reload());
+    (durable, store)
+}
+
+/// What another process finds when this one is killed now.
+fn killed(place: &Place) -> Place {
+    let copy = Place::new();
+    for path in place.beside("peers.yaml") {
+        // A temporary file may go while it is copied.
+        drop(std::fs::copy(
+            &path,
+            copy.dir.path().join(path.file_name().unwrap()),
+        ));
+    }
+    copy
+}
+
+#[test]
+fn whatever_fails_of_files_copies_and_journal_nothing_acknowledged_is_lost_and_all_heals() {
+    let quiet = Arc::new(Faulty::default());
+    let place = Place::new();
+    let (durable, store) = session(&place, &quiet);
+    assert_eq!(durable, [1, 2, 3, 4]);
+    store.close().unwrap();
+    let operations = quiet.count.load(Ordering::SeqCst);
+    let is_all = std::env::var_os(ALL_FAULTS).is_some();
+    let mut runs = 0;
+    for at in 1..=operations {
+        for (index, error) in ERRORS.into_iter().enumerate() {
+            let is_chosen = |turn: usize| is_all || (at + turn) % ERRORS.len() == index;
+            for for_ever in [false, true] {
+                if is_chosen(if for_ever { 3 } else { 0 }) {
+                    fail(at, error, for_ever);
+                    runs += 1;
+                }
+            }
+        }
+    }
+    say(&format!("{operations} operations, {runs} runs"));
+    assert!(operations > 40);
+}
+
+fn fail(at: usize, error: i32, for_ever: bool) {
+    let place = Place::new();
+    let faulty = Arc::new(Faulty::default());
+    faulty.error.store(error, Ordering::SeqCst);
+    faulty.arm(at, for_ever);
+    let what = |faulty: &Faulty| {
+        let log = faulty.log.lock().unwrap();
+        let name = log.get(at - 1).copied().unwrap_or_default();
+        format!("operation {at} ({name}), error {error}, for ever {for_ever}")
+    };
+    let (durable, store) = session(&place, &faulty);
+    let what = what(&faulty);
+    assert!((1..=4).all(|number| knows(&store, number)), "{what}");
+    let after_kill = killed(&place).open();
+    let lost: Vec<_> = durable
+        .iter()
+        .filter(|number| !knows(&after_kill, **number))
+        .collect();
+    assert!(lost.is_empty(), "{what}: lost {lost:?} of {durable:?}");
+    let is_clear = durable.len() == 4 || !for_ever || store.health().degraded.is_some();
+    assert!(is_clear, "{what}: {durable:?}, {:?}", store.health());
+    faulty.heal();
+    until(&what, || store.health().durable);
+    assert!(create(&store, 5), "{what}");
+    store.close().unwrap();
+    let again = place.open();
+    assert!((1..=5).all(|number| knows(&again, number)), "{what}");
+    assert_eq!(place.beside(".tmp-"), [] as [PathBuf; 0], "{what}");
+}
+
+#[test]
+fn a_failed_sync_of_the_journal_is_followed_by_the_file_and_a_new_journal() {
+    let place = Place::new();
+    let faulty = Arc::new(Faulty::default());
+    let disk = Arc::new(Shared(Arc::clone(&faulty)));
+    let options = place.options().with_watch(false).with_journal(true);
+    let options = options.with_flush_interval(std::time::Duration::from_secs(3600));
+    let store = FilePeerStore::open(options.with_disk(disk)).unwrap();
+    assert!(create(&store, 1) && create(&store, 4));
+    let before = faulty.count.load(Ordering::SeqCst);
+    assert!(create(&store, 2));
+    let steps = faulty.log.lock().unwrap()[before..].to_vec();
+    let sync = 1 + steps.iter().position(|step| *step == "log sync").unwrap();
+    let before = faulty.count.load(Ordering::SeqCst);
+    faulty.arm(sync, false);
+    assert!(create(&store, 3), "the file was written instead");
+    let steps = faulty.log.lock().unwrap()[before..].to_vec();
+    let of = |wanted: &str| steps.iter().position(|step| *step == wanted).unwrap();
+    assert_eq!(of("log sync") + 1, sync, "{steps:?}");
+    assert!(of("rename") < of("create log"), "{steps:?}");
+    let again = steps.iter().skip(sync).position(|step| *step == "log sync");
+    assert!(again.unwrap() + sync > of("create log"), "{steps:?}");
+    assert!(knows(&killed(&place).open(), 3));
 }

@@ -26,7 +26,7 @@ mod unix {
             fs::set_permissions(&place.path, fs::Permissions::from_mode(wanted)).unwrap();
             let owner = fs::metadata(&place.path).unwrap().uid();
             let store = place.open();
-            for number in 0..20 {
+            for number in 0..100 {
                 assert!(create(&store, number));
                 assert_eq!(mode(&place.path), wanted);
             }
@@ -88,7 +88,7 @@ mod unix {
 
     #[test]
     fn a_pipe_a_directory_and_a_device_never_block_and_heal_when_they_are_gone() {
-        for kind in ["pipe", "directory", "device"] {
+        for kind in ["pipe", "directory", "device", "socket"] {
             let place = Place::new();
             match kind {
                 "pipe" => assert!(
@@ -99,6 +99,7 @@ mod unix {
                         .success()
                 ),
                 "directory" => fs::create_dir(&place.path).unwrap(),
+                "socket" => drop(std::os::unix::net::UnixListener::bind(&place.path).unwrap()),
                 _ => symlink("/dev/zero", &place.path).unwrap(),
             }
             let started = Instant::now();

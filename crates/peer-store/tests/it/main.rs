@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod bits;
 mod common;
 mod copies;
 mod crash;
@@ -9,9 +10,14 @@ mod damage;
 mod edits;
 mod faults;
 mod files;
+mod hazards;
+mod journal;
 mod kills;
+mod memory;
 mod reconfigure;
 mod revisions;
 mod roundtrip;
+mod sections;
 mod sharing;
 mod upkeep;
+mod versions;

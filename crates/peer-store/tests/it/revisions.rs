@@ -55,7 +55,7 @@ fn an_edit_of_a_copy_survives_another_one_of_the_file() {
 fn a_repair_takes_out_what_cannot_be_read_and_keeps_the_bytes_and_what_was_known() {
     let place = Place::new();
     let store = place.open();
-    assert!((1..=3).all(|number| create(&store, number)));
+    assert!((1..=3).all(|number| create(&store, number)) && store.flush().is_ok());
     let text = place
         .read()
         .replace("/ip4/10.0.0.1/tcp/2\n", "/ip4/10.0.0.1/tcp/x\n");

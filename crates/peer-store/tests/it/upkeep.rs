@@ -8,9 +8,9 @@ use btcfed_core::patch::{PeerChange, PeerOp};
 use btcfed_core::testing::{ManualClock, test_key, test_record};
 use btcfed_core::time::Timestamp;
 use btcfed_core::{Metrics, PeerPatch, PeerRecord, PeerSet, PeerSource};
-use btcfed_peer_store::FilePeerStore;
+use btcfed_peer_store::{FilePeerStore, SectionStore};
 
-use crate::common::{Place, create, keys, knows};
+use crate::common::{Place, create, keys, knows, until};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -111,4 +111,45 @@ fn loads_saves_and_adopted_changes_are_counted() {
     assert_eq!(counted("peer_store_skipped_entries"), 2);
     assert!(counted("peer_store_saves") >= 1 && counted("peer_store_saved_bytes") > 100);
     assert_eq!(counted("peer_store_save_failures"), 0);
+}
+
+#[test]
+fn auto_save_stops_begins_and_saves_once_more_at_the_end() {
+    let place = Place::new();
+    let store = place.open();
+    assert!(create(&store, 1));
+    let touch = || {
+        let (key, addr) = (test_key(1), None);
+        let patch = PeerPatch::one(PeerOp::ContactSucceeded { key, addr });
+        assert!(store.apply(&patch).unwrap().durable);
+    };
+    store.stop_auto_save();
+    touch();
+    assert!(!store.health().durable);
+    store.start_auto_save(Duration::from_millis(30));
+    until("saved by itself", || store.health().durable);
+    let saved = || {
+        // What is on disk, in a place of its own: a second store would save for the first.
+        let copy = Place::new();
+        for file in place.beside("peers.yaml") {
+            std::fs::copy(&file, copy.dir.path().join(file.file_name().unwrap())).unwrap();
+        }
+        let set = copy.open().snapshot();
+        set.get(&test_key(1)).map(|peer| peer.stats.successes)
+    };
+    assert_eq!(saved(), Some(1));
+    store.stop_auto_save();
+    touch();
+    store.put("none", "k", "v").unwrap_err();
+    store
+        .define_section("some", 1, Duration::from_secs(60))
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(saved(), Some(1), "stopped");
+    assert!(!place.read().contains("some"), "stopped");
+    store.close().unwrap();
+    assert!(
+        place.read().contains("ok: 2") && place.read().contains("some"),
+        "the last save"
+    );
 }

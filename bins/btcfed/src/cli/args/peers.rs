@@ -65,10 +65,12 @@ pub(in crate::cli) enum PeersCommand {
     ///
     /// Example: btcfed peers history
     History,
-    /// Take in peers from a file: YAML (such as another node's peers.yaml), JSON or CSV
+    /// Take in peers from a file: YAML (such as another node's peers.yaml), JSON, CSV, or the JSON files of other programs
     ///
     /// What is imported is yours: dialled at once and never given up. Known peers get what is new; nothing is taken away
     /// unless --replace says so. A file with anything wrong in it changes nothing, and every problem is listed.
+    /// The files of other programs are recognised: `state` (peers, reputation and caches; these become sections of the
+    /// peers file) and `registry` (peers by UUID, IP address and port, with bans).
     ///
     /// Example: btcfed peers import members.csv --dry-run
     Import(ImportOptions),
@@ -219,9 +221,9 @@ pub(in crate::cli) struct ExportOptions {
 pub(in crate::cli) struct ImportOptions {
     /// The file; `-` is standard input
     pub(in crate::cli) file: PathBuf,
-    /// The form; otherwise by the end of the file's name, else yaml
+    /// The form; otherwise by what is in the file and the end of its name, else yaml
     #[arg(long, value_name = "FORM")]
-    pub(in crate::cli) format: Option<FileFormat>,
+    pub(in crate::cli) format: Option<ImportFormat>,
     /// Say what would change, and change nothing
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
@@ -240,6 +242,21 @@ pub(in crate::cli) enum FileFormat {
     Csv,
     /// The document of `peers export --format json`, or of `peers list --json`.
     Json,
+    /// The form of peers.yaml.
+    Yaml,
+}
+
+/// The form of a file that is taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ImportFormat {
+    /// Columns `public_key`, addresses, name, note, pinned; several addresses are separated by spaces.
+    Csv,
+    /// The document of `peers export --format json`, or of `peers list --json`.
+    Json,
+    /// Another program's JSON list of peers by UUID, IP address and port.
+    Registry,
+    /// Another program's JSON state: peers, reputation, caches.
+    State,
     /// The form of peers.yaml.
     Yaml,
 }

@@ -4,8 +4,10 @@ use std::time::SystemTime;
 
 use btcfed_core::key::PeerKey;
 use btcfed_core::time::Timestamp;
-use btcfed_peer_store::FilePeerStore;
-use serde_json::Value;
+use btcfed_peer_store::{
+    FilePeerStore, Section, SectionError, SectionOp, SectionStore as _, Sections,
+};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::admin::client::{Client, is_not_running};
@@ -51,6 +53,50 @@ impl Backend {
             Self::Daemon(client) => client.call(method, params),
             Self::Files(files) => files.call(method, params),
         }
+    }
+
+    /// Puts tables into the peers file, the daemon's too: it takes them in like any edit. A table that is there keeps its
+    /// version and time to live, and entries that were put later stay.
+    pub(in crate::cli) fn put_sections(
+        &self,
+        global: &Global,
+        sections: &Sections,
+        dry_run: bool,
+    ) -> Result<Vec<Value>, CliError> {
+        if sections.is_empty() {
+            return Ok(Vec::new());
+        }
+        let opened;
+        let store = match self {
+            Self::Files(files) => &files.store,
+            Self::Daemon(_) => {
+                opened = context::load(global)?.open_store(global.timeout)?;
+                &opened
+            }
+        };
+        let known = store.sections();
+        let mut changes = Vec::new();
+        for (name, table) in sections.iter() {
+            let ops = new_entries(&known, name, table);
+            if ops.is_empty() {
+                continue;
+            }
+            let entries = ops
+                .iter()
+                .filter(|op| matches!(op, SectionOp::Put { .. }))
+                .count();
+            let details = [format!("{entries} entries")];
+            changes.push(json!({ "action": "section", "name": name, "details": details }));
+            if !dry_run {
+                let refused =
+                    |error: SectionError| CliError::new(Exit::Data, "config", error.to_string());
+                store.apply_sections(&ops).map_err(refused)?;
+            }
+        }
+        if !dry_run {
+            store.flush()?;
+        }
+        Ok(changes)
     }
 
     /// Saves, and says where the work was done.
@@ -99,6 +145,35 @@ impl Files {
             Err(CliError::new(Exit::Internal, "fatal", reason))
         })
     }
+}
+
+fn new_entries(known: &Sections, name: &str, table: &Section) -> Vec<SectionOp> {
+    let there = known.get(name);
+    let section = || name.to_owned();
+    let mut ops = Vec::new();
+    if there.is_none() {
+        let (version, ttl) = (table.version, table.ttl);
+        ops.push(SectionOp::Define {
+            section: section(),
+            version,
+            ttl,
+        });
+    }
+    for (key, entry) in table.iter_after(None, Timestamp::UNIX_EPOCH) {
+        let known = there.and_then(|there| there.get(key, Timestamp::UNIX_EPOCH));
+        if known.is_none_or(|known| known.at < entry.at) {
+            let (key, value) = (key.to_owned(), entry.value.clone());
+            let (ttl, at) = (entry.ttl, Some(entry.at));
+            ops.push(SectionOp::Put {
+                section: section(),
+                key,
+                value,
+                ttl,
+                at,
+            });
+        }
+    }
+    ops
 }
 
 /// The time, for records.

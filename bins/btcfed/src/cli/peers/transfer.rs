@@ -4,13 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use btcfed_core::config::ConfigProblem;
+use btcfed_core::key::PeerKey;
 use btcfed_core::store::SkippedEntry;
 use serde_json::{Value, json};
 
 use super::backend::Backend;
+use super::foreign::{self, Foreign};
 use super::verify::{inspect, refuse_secret};
 use super::{csv, field};
-use crate::cli::args::{ExportOptions, FileFormat, Global, ImportOptions};
+use crate::cli::args::{ExportOptions, FileFormat, Global, ImportFormat, ImportOptions};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::exit::{CliError, Exit};
@@ -115,29 +117,26 @@ pub(super) fn import(
     options: &ImportOptions,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let text = read(&options.file)?;
-    let format = options
-        .format
-        .unwrap_or_else(|| format_of(Some(&options.file), false));
-    let (entries, problems) = parse(&text, format)?;
-    if !problems.is_empty() {
-        return Err(refused(&options.file, problems));
-    }
+    let bytes = read(&options.file)?;
+    let content = understand(&bytes, options)?;
     let mut backend = Backend::open(global)?;
     let mut changes = Vec::new();
     let mut durable = true;
+    let requests = content.requests();
     let mut progress = Progress::new("importing", output);
-    let mut done = 0;
-    for chunk in chunks(&entries) {
-        progress.at(done, entries.len() as u64);
-        done += chunk.len() as u64;
-        let params = json!({ "entries": chunk, "dry_run": options.dry_run });
+    for (done, mut params) in (0..).zip(requests.iter().cloned()) {
+        progress.at(done, requests.len() as u64);
+        params["dry_run"] = options.dry_run.into();
         let answer = backend.call("peers.import", params)?;
         durable &= answer["durable"] != false;
         changes.extend(answer["changes"].as_array().cloned().unwrap_or_default());
     }
     if options.replace {
-        changes.extend(remove_others(&mut backend, &entries, options.dry_run)?);
+        let keys = content.keys();
+        changes.extend(remove_others(&mut backend, &keys, options.dry_run)?);
+    }
+    if let Content::Foreign(foreign) = &content {
+        changes.extend(backend.put_sections(global, foreign.sections(), options.dry_run)?);
     }
     drop(progress);
     backend.close(output)?;
@@ -149,16 +148,61 @@ pub(super) fn import(
     };
     let counts = json!({
         "added": count("add"), "updated": count("update"), "removed": count("remove"), "same": count("same"),
+        "banned": count("ban"),
     });
     let changed = changes
         .iter()
         .any(|change| !matches!(change["action"].as_str(), Some("same" | "self")));
-    let fields = json!({
+    let mut fields = json!({
         "dry_run": options.dry_run, "changed": changed && !options.dry_run, "durable": durable,
         "counts": counts, "changes": changes,
     });
+    if let (Content::Foreign(foreign), Some(fields)) = (&content, fields.as_object_mut()) {
+        fields.extend(foreign.found());
+    }
     output.result(&with_schema("peers-import", fields), diff);
     Ok(Exit::Ok)
+}
+
+/// What a file brings.
+#[derive(Debug)]
+enum Content {
+    /// Peers, in a form of our own.
+    Entries(Vec<Entry>),
+    /// What another program knew.
+    Foreign(Foreign),
+}
+
+impl Content {
+    fn keys(&self) -> Vec<PeerKey> {
+        match self {
+            Self::Entries(entries) => entries.iter().map(|entry| entry.key).collect(),
+            Self::Foreign(foreign) => foreign.keys(),
+        }
+    }
+
+    fn requests(&self) -> Vec<Value> {
+        match self {
+            Self::Entries(entries) => {
+                let chunks = chunks(entries).into_iter();
+                chunks.map(|chunk| json!({ "entries": chunk })).collect()
+            }
+            Self::Foreign(foreign) => foreign.requests(),
+        }
+    }
+}
+
+fn understand(bytes: &[u8], options: &ImportOptions) -> Result<Content, CliError> {
+    refuse_secret(bytes)?;
+    let named = options.format.unwrap_or_else(|| by_name(&options.file));
+    if let Some(form) = foreign::form(bytes, named, options.format.is_some()) {
+        return foreign::parse(bytes, form, &options.file).map(Content::Foreign);
+    }
+    let (entries, problems) = parse(bytes, own_form(named))?;
+    if !problems.is_empty() {
+        return Err(refused(&options.file, problems));
+    }
+    Ok(Content::Entries(entries))
 }
 
 /// The difference, one sign a peer: `+` new, `~` completed, `-` removed; bans with theirs.
@@ -171,6 +215,11 @@ pub(super) fn diff(answer: &Value) -> String {
             Some("remove") => "-",
             Some(action @ ("ban" | "unban")) => {
                 lines.push(format!("{action} {}", field(change, "target")));
+                continue;
+            }
+            Some("section") => {
+                let what = change["details"][0].as_str().unwrap_or("?");
+                lines.push(format!("+ section {}: {what}", field(change, "name")));
                 continue;
             }
             Some("self") => {
@@ -200,6 +249,7 @@ pub(super) fn diff(answer: &Value) -> String {
             count("unbanned")
         ),
     };
+    lines.extend(foreign::told(answer));
     lines.push(format!(
         "{would}{} added, {} updated, {} removed{rest}",
         count("added"),
@@ -211,14 +261,14 @@ pub(super) fn diff(answer: &Value) -> String {
 
 fn remove_others(
     backend: &mut Backend,
-    entries: &[Entry],
+    keys: &[PeerKey],
     dry_run: bool,
 ) -> Result<Vec<Value>, CliError> {
     let list = backend.call("peers.list", json!({}))?;
     let mut changes = Vec::new();
     for peer in list["peers"].as_array().into_iter().flatten() {
         let key = field(peer, "public_key");
-        if entries.iter().any(|entry| entry.key.to_string() == key) {
+        if keys.iter().any(|known| known.to_string() == key) {
             continue;
         }
         if !dry_run {
@@ -273,7 +323,6 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 fn parse(bytes: &[u8], format: FileFormat) -> Result<Parsed, CliError> {
-    refuse_secret(bytes)?;
     if format == FileFormat::Yaml {
         let found = inspect(bytes)?;
         let entries = found.set.iter().map(|record| Entry::of(record)).collect();
@@ -351,6 +400,23 @@ fn refused(path: &Path, problems: Vec<(usize, String)>) -> CliError {
 
 fn bad(reason: String) -> CliError {
     CliError::new(Exit::Data, "config", reason)
+}
+
+fn by_name(path: &Path) -> ImportFormat {
+    match format_of(Some(path), false) {
+        FileFormat::Csv => ImportFormat::Csv,
+        FileFormat::Json => ImportFormat::Json,
+        FileFormat::Yaml => ImportFormat::Yaml,
+    }
+}
+
+/// The form of our own that is meant.
+const fn own_form(form: ImportFormat) -> FileFormat {
+    match form {
+        ImportFormat::Csv => FileFormat::Csv,
+        ImportFormat::Json | ImportFormat::Registry | ImportFormat::State => FileFormat::Json,
+        ImportFormat::Yaml => FileFormat::Yaml,
+    }
 }
 
 fn format_of(path: Option<&Path>, is_json: bool) -> FileFormat {
