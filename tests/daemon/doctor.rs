@@ -232,3 +232,35 @@ fn ping_splits_the_way_and_tells_who_answers() {
         "whoever pings stays unknown"
     );
 }
+
+#[test]
+fn what_is_safe_is_put_right_when_asked_and_only_then() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("conf.yaml"), yaml(&[])).unwrap();
+    run(dir.path(), &["key", "generate", "-o", "node.key"]);
+    let key = dir.path().join("node.key");
+    let mode = || fs::metadata(&key).unwrap().permissions().mode() & 0o777;
+    let (stale, fresh) = (
+        dir.path().join("node.key.17.new"),
+        dir.path().join("node.key.18.new"),
+    );
+    for path in [&stale, &fresh] {
+        fs::write(path, "half a key").unwrap();
+    }
+    let old = SystemTime::now() - Duration::from_secs(2 * 3600);
+    fs::File::open(&stale).unwrap().set_modified(old).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(run_json(dir.path(), &["doctor", "--offline"]).0, 1);
+    assert!(mode() == 0o644 && stale.exists(), "it only looked");
+    let (code, document) = run_json(dir.path(), &["doctor", "--offline", "--fix"]);
+    assert_eq!(code, 0, "{document}");
+    let checks = document["checks"].as_array().unwrap().iter();
+    assert_eq!(
+        checks.filter(|check| check["verdict"] == "fixed").count(),
+        2,
+        "{document}"
+    );
+    assert!(mode() == 0o600 && !stale.exists() && fresh.exists());
+    let (_, again) = run_json(dir.path(), &["doctor", "--offline", "--fix"]);
+    assert_eq!(alarms(&again), [], "nothing is left to be done");
+}

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use crate::common::daemon::{command, run, run_json};
+use crate::common::terminal::on_terminal;
 
 fn with_stdin(dir: &Path, args: &[&str], stdin: &[u8]) -> Output {
     let mut child = command(dir, args)
@@ -106,4 +107,60 @@ fn bad_keys_and_doubtful_wishes_are_refused_without_repeating_them() {
         &large[..4000],
     );
     assert_eq!(output.status.code(), Some(65));
+}
+
+#[test]
+fn a_rotated_identity_is_new_in_one_step_and_the_old_one_stays_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("real.key");
+    std::os::unix::fs::symlink("real.key", dir.path().join("node.key")).unwrap();
+    run_json(dir.path(), &["key", "generate", "-o", "real.key"]);
+    let before = fs::read(&key).unwrap();
+    let (code, refused) = run_json(dir.path(), &["key", "rotate"]);
+    assert_eq!(code, 2, "{refused}");
+    assert_eq!(
+        fs::read(&key).unwrap(),
+        before,
+        "nobody was asked, nothing is changed"
+    );
+    let (_, was) = run_json(dir.path(), &["id"]);
+    let (code, told) = run_json(dir.path(), &["key", "rotate", "--yes"]);
+    assert_eq!(code, 0, "{told}");
+    let (_, is) = run_json(dir.path(), &["id"]);
+    assert_eq!(told["old_peer_id"], was["peer_id"]);
+    assert_eq!(told["peer_id"], is["peer_id"]);
+    assert_ne!(was["peer_id"], is["peer_id"]);
+    assert_eq!(fs::read(told["kept"].as_str().unwrap()).unwrap(), before);
+    let mode = fs::metadata(&key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let step = told["next"][1].as_str().unwrap();
+    let replace = format!(
+        "peers replace {} {}",
+        was["peer_id"].as_str().unwrap(),
+        is["peer_id"].as_str().unwrap()
+    );
+    assert!(step.contains(&replace), "{step}");
+    let secret = String::from_utf8(fs::read(&key).unwrap()).unwrap();
+    assert!(!told.to_string().contains(secret.trim()));
+    let left = fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, 3, "the link, the key and the old key");
+    // Within the same second there is no second name for the old one: nothing is lost either way.
+    let (again, _) = run_json(dir.path(), &["key", "rotate", "--yes"]);
+    assert!(matches!(again, 0 | 73));
+}
+
+#[test]
+fn a_person_is_asked_before_the_identity_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    run_json(dir.path(), &["key", "generate", "-o", "node.key"]);
+    let (_, was) = run_json(dir.path(), &["id"]);
+    let (status, screen) = on_terminal(dir.path(), &["key", "rotate"], &[], "n\n");
+    assert!(
+        status.code() == Some(1) && screen.contains("every member has to"),
+        "{screen}"
+    );
+    assert_eq!(run_json(dir.path(), &["id"]).1, was);
+    let (status, screen) = on_terminal(dir.path(), &["key", "rotate"], &[], "y\n");
+    assert!(status.success(), "{screen}");
+    assert_ne!(run_json(dir.path(), &["id"]).1, was);
 }

@@ -45,7 +45,7 @@ fn a_log_level_holds_for_a_while_and_the_configured_one_comes_back() {
     assert_eq!(in_force(), "btcfed=debug,warn");
     node.json(&["log", "level", "--reset"]);
     assert_eq!(in_force(), "info");
-    node.json(&["log", "level", "debug", "--for", "300ms"]);
+    node.json(&["log", "level", "debug", "--for", "1s"]);
     wait_for("the return", LIMIT, || (in_force() == "info").then_some(()));
     assert_eq!(node.json(&["log", "level"])["changed"], false);
 }

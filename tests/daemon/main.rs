@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod answers;
 mod bad_input;
 mod commands;
 mod correlation;
@@ -30,7 +31,9 @@ mod packaging;
 mod peers;
 mod planted;
 mod reload;
+mod schemas;
 mod signals;
 mod socket;
 mod surface;
+mod table;
 mod terminal;

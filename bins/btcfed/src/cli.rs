@@ -28,6 +28,7 @@ mod support;
 mod temp_dir;
 mod topology;
 mod trace;
+mod version;
 mod wait;
 
 use clap::Parser;
@@ -103,7 +104,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Events(options) => events::run(&global, &options, output),
         Command::Gen { command } => packaging::run(&command, output),
         Command::Health(options) => status::health(&global, &options, output),
-        Command::Id => id::run(&global, output),
+        Command::Id(options) => id::run(&global, &options, output),
         Command::Init(options) => init::run(&global, &options, output),
         Command::Invite { command } => invite::run(&global, &command, output),
         Command::Join(options) => join::run(&global, &options, output),
@@ -119,6 +120,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::SupportBundle(options) => support::run(&global, &options, output),
         Command::Topology(options) => topology::run(&global, &options, output),
         Command::Trace(options) => trace::run(&global, &options, output),
+        Command::Version => Ok(version::run(output)),
         Command::Wait(options) => wait::run(&global, &options, output),
     }
 }

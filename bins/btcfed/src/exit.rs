@@ -155,14 +155,19 @@ impl std::error::Error for CliError {}
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         let first = error.problems.first();
+        let closed = first.is_some_and(|problem| is_not_permitted(&problem.reason));
         Self {
-            exit: Exit::Config,
+            exit: if closed {
+                Exit::Permission
+            } else {
+                Exit::Config
+            },
             kind: ErrorKind::Config.as_str(),
             message: error.to_string(),
             file: first.map(|problem| problem.origin.clone()),
             line: first.and_then(|problem| problem.line),
             key: first.and_then(|problem| problem.key.clone()),
-            hint: None,
+            hint: closed.then(|| AS_OWNER.to_owned()),
             problems: error.problems,
         }
     }
@@ -171,6 +176,7 @@ impl From<ConfigError> for CliError {
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let exit = match &error {
+            StoreError::Io { reason, .. } if is_not_permitted(reason) => Exit::Permission,
             StoreError::Io { .. } => Exit::Io,
             StoreError::Locked { .. } => Exit::Busy,
             StoreError::Patch(PatchError::TooLong { .. } | PatchError::BadText { .. }) => {
@@ -178,8 +184,24 @@ impl From<StoreError> for CliError {
             }
             _ => Exit::Failed,
         };
-        Self::new(exit, error.kind().as_str(), error.to_string())
+        let shown = Self::new(exit, error.kind().as_str(), error.to_string());
+        if exit == Exit::Permission {
+            shown.hint(AS_OWNER)
+        } else {
+            shown
+        }
     }
+}
+
+/// What to do where the operating system says no.
+pub(crate) const AS_OWNER: &str =
+    "run as the daemon's user or as root; `ls -l` shows owner and mode of the file";
+
+/// True when these words of the operating system, all that is left of its error, say EACCES or EPERM.
+fn is_not_permitted(reason: &str) -> bool {
+    ["(os error 13)", "(os error 1)"]
+        .iter()
+        .any(|end| reason.trim_end().ends_with(end))
 }
 
 /// One problem of a configuration as JSON.
@@ -249,6 +271,23 @@ mod tests {
             }],
         };
         assert_eq!(CliError::from_json(&error.to_json()), error);
+    }
+
+    #[test]
+    fn a_file_that_is_closed_is_a_matter_of_permission_and_any_other_failure_is_not() {
+        let failed = |code| {
+            let reason = std::io::Error::from_raw_os_error(code).to_string();
+            let (operation, path) = ("lock", "peers.yaml.lock".to_owned());
+            CliError::from(StoreError::Io {
+                operation,
+                path,
+                reason,
+            })
+        };
+        assert_eq!(failed(13).exit, Exit::Permission);
+        assert_eq!(failed(1).exit, Exit::Permission);
+        assert!(failed(13).hint.is_some());
+        assert_eq!((failed(5).exit, failed(30).exit), (Exit::Io, Exit::Io));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The command line's side of the admin socket.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::admin::group;
 use crate::admin::protocol::{MAX_ANSWER_BYTES, Request, parse_answer};
 use crate::exit::{CliError, Exit};
 
@@ -113,6 +115,23 @@ pub fn is_not_running(error: &CliError) -> bool {
 
 fn unreachable(path: &Path, error: &io::Error) -> CliError {
     let shown = path.display();
+    let found = std::fs::metadata(path).ok();
+    if let Some(other) = found
+        .as_ref()
+        .filter(|found| !found.file_type().is_socket())
+    {
+        let what = if other.is_dir() {
+            "a directory"
+        } else {
+            "a file"
+        };
+        return CliError::new(
+            Exit::Unavailable,
+            "config",
+            format!("the admin socket cannot be {shown}: that is {what}, not a socket"),
+        )
+        .hint("name the daemon's socket with --socket, or its directory with --state-dir");
+    }
     match error.kind() {
         io::ErrorKind::NotFound => {
             CliError::new(Exit::Unavailable, "transient", format!("the daemon is not running: there is no socket at {shown}"))
@@ -123,8 +142,26 @@ fn unreachable(path: &Path, error: &io::Error) -> CliError {
                 .hint("start it with `btcfed run`")
         }
         io::ErrorKind::PermissionDenied => {
-            CliError::new(Exit::Permission, "config", format!("not permitted to open the admin socket {shown}"))
-                .hint("run as the daemon's user, or join the group that owns the socket (see `ls -l`)")
+            let Some(found) = found else {
+                return CliError::new(
+                    Exit::Permission,
+                    "config",
+                    format!("not permitted to look for the admin socket {shown}: a directory on the way is closed"),
+                )
+                .hint("run as the daemon's user or as root");
+            };
+            let (user, group) = group::names(found.uid(), found.gid());
+            let mode = found.mode() & 0o777;
+            CliError::new(
+                Exit::Permission,
+                "config",
+                format!("not permitted to open the admin socket {shown}: it belongs to user {user} and group {group}, mode {mode:04o}"),
+            )
+            .hint(format!("run as user {user}, or join the group (usermod -aG {group} YOU, then log in again)"))
+        }
+        io::ErrorKind::InvalidInput => {
+            CliError::new(Exit::Unavailable, "config", format!("the path of the admin socket is too long: {shown}"))
+                .hint("at most 107 bytes are possible: set admin.socket, or name a shorter one with --socket")
         }
         _ => CliError::new(Exit::Unavailable, "config", format!("cannot open the admin socket {shown}: {error}"))
             .hint("check --socket or admin.socket"),

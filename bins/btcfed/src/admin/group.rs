@@ -10,7 +10,10 @@ use crate::exit::{CliError, Exit};
 /// Where the groups of a system stand, one `name:password:number:members` a line (group(5)).
 const GROUPS: &str = "/etc/group";
 
-/// Most of that file that is read, in bytes: several times what a large site has.
+/// Where the users stand, in the same form as far as name and number go (passwd(5)).
+const USERS: &str = "/etc/passwd";
+
+/// Most of such a file that is read, in bytes: several times what a large site has.
 const MAX_GROUPS_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Gives the socket at `path` to `group`, a name or a number. On error the socket is removed: nobody may use it by
@@ -44,11 +47,8 @@ fn number(group: &str) -> Result<u32, CliError> {
     if let Ok(number) = group.parse() {
         return Ok(number);
     }
-    let mut text = Vec::new();
-    let read =
-        File::open(GROUPS).and_then(|file| file.take(MAX_GROUPS_BYTES).read_to_end(&mut text));
-    read.ok()
-        .and_then(|_| find(&String::from_utf8_lossy(&text), group))
+    read(GROUPS)
+        .and_then(|text| find(&text, group))
         .ok_or_else(|| {
             refuse(
                 Exit::Config,
@@ -56,6 +56,31 @@ fn number(group: &str) -> Result<u32, CliError> {
                 "create it (groupadd --system NAME), or write its number",
             )
         })
+}
+
+fn read(path: &str) -> Option<String> {
+    let mut text = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(MAX_GROUPS_BYTES).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The names of a user and a group; their numbers where they have none.
+pub(super) fn names(user: u32, group: u32) -> (String, String) {
+    let name = |path, number: u32| {
+        let text = read(path).unwrap_or_default();
+        name_of(&text, number).unwrap_or_else(|| number.to_string())
+    };
+    (name(USERS, user), name(GROUPS, group))
+}
+
+/// The name of `number` in the text of a group or user file.
+fn name_of(text: &str, number: u32) -> Option<String> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_owned())
+    })
 }
 
 /// The number of `group` in the text of a group file.
@@ -85,6 +110,12 @@ mod tests {
             assert_eq!(find(text, missing), None, "{missing}");
         }
         assert_eq!(number("1234").unwrap(), 1234);
+        assert_eq!(name_of(text, 999).as_deref(), Some("btcfed"));
+        assert_eq!(name_of(text, 1), None);
+        assert_eq!(
+            names(0, 4_000_000_000),
+            ("root".into(), "4000000000".into())
+        );
     }
 
     #[test]

@@ -18,8 +18,8 @@ pub(super) use key::{KeyCommand, KeySourceArgs};
 pub(super) use live::{BundleOptions, LevelOptions, LogCommand, TraceOptions};
 pub(super) use packaging::GenCommand;
 pub(super) use peers::{
-    ApproveOptions, ExportOptions, FileFormat, ImportFormat, ImportOptions, PeersCommand,
-    RestoreOptions,
+    ApproveOptions, ExportOptions, FileFormat, ImportFormat, ImportOptions, ListOptions, ListOrder,
+    ListState, PeersCommand, RestoreOptions,
 };
 
 const EXIT_CODES: &str = "\
@@ -122,7 +122,7 @@ pub(super) enum Command {
     /// Look for what is wrong and say what to do: one line a check. Exit 0, or 1 when something fails
     ///
     /// Looks at configuration, key, file modes, state directory, disk space, descriptors, lock, admin socket, listeners,
-    /// announced addresses, names, clock, peers.yaml and every known peer. Changes nothing.
+    /// announced addresses, names, clock, peers.yaml and every known peer. Changes nothing without --fix.
     ///
     /// Example: btcfed doctor
     Doctor(DoctorOptions),
@@ -143,8 +143,11 @@ pub(super) enum Command {
     Health(HealthOptions),
     /// Show this node's identity (never its secret)
     ///
-    /// Example: btcfed id --json
-    Id,
+    /// Examples:
+    ///   btcfed id
+    ///   btcfed id --format multiaddr
+    #[command(verbatim_doc_comment)]
+    Id(IdOptions),
     /// Write a commented conf.yaml and generate the node's key
     ///
     /// Example: btcfed init --dir /srv/btcfed --name alice
@@ -233,6 +236,10 @@ pub(super) enum Command {
     ///
     /// Example: btcfed trace alice --duration 30s
     Trace(TraceOptions),
+    /// Show the version of this program and what it was built for
+    ///
+    /// Example: btcfed version --json
+    Version,
     /// Wait until the daemon is connected to a number of peers: exit 0, or 1 when the time is up
     ///
     /// Example: btcfed wait --peers 3 --timeout 30s
@@ -309,6 +316,28 @@ pub(super) struct DoctorOptions {
     /// Ask nobody outside this machine: no names, no peers
     #[arg(long)]
     pub(super) offline: bool,
+    /// First put right what is safe: modes of the key and the state directory, and, with the daemon stopped, temporary
+    /// files that interrupted commands left over an hour ago
+    #[arg(long)]
+    pub(super) fix: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IdOptions {
+    /// Only this, for scripts: one line, or with `multiaddr` one for each address others may know
+    #[arg(long, value_name = "FORM")]
+    pub(super) format: Option<IdFormat>,
+}
+
+/// What to show of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum IdFormat {
+    /// As `peers add` of others takes it: where this node is announced or listens, and who it is.
+    Multiaddr,
+    /// The peer id.
+    PeerId,
+    /// The public key in base64.
+    PublicKey,
 }
 
 #[derive(Debug, Args)]
@@ -328,10 +357,16 @@ pub(super) struct StatusOptions {
     /// With --watch: stop after so many times
     #[arg(long, value_name = "N", requires = "watch")]
     pub(super) times: Option<u32>,
+    /// Also list the known peers; in the JSON document they are `peer_list`
+    #[arg(long)]
+    pub(super) peers: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct EventsOptions {
+    /// Only what happened since then: a time such as 2026-11-20T16:00:00Z, or how long ago, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub(super) since: Option<Since>,
     /// Go on as things happen
     #[arg(short, long)]
     pub(super) follow: bool,
@@ -367,6 +402,22 @@ pub(super) struct WaitOptions {
     /// How many connected peers to wait for
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) peers: usize,
+}
+
+/// From when on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// So long before now.
+    Ago(Duration),
+    /// Then.
+    At(jiff::Timestamp),
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    let ago = btcfed_config::parse_duration(text).map(Since::Ago);
+    ago.or_else(|_| text.parse().map(Since::At)).map_err(|_| {
+        "write a time such as 2026-11-20T16:00:00Z, or a duration such as 10m".to_owned()
+    })
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

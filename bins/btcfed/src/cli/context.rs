@@ -13,7 +13,7 @@ use btcfed_peer_store::FilePeerStore;
 
 use crate::admin::client::Client;
 use crate::cli::args::Global;
-use crate::exit::{CliError, Exit};
+use crate::exit::{AS_OWNER, CliError, Exit};
 use crate::lock::{Holder, NODE_LOCK};
 use crate::wire;
 
@@ -182,5 +182,10 @@ pub(super) fn key_error(error: KeyError) -> CliError {
         KeyError::Read { .. } => Exit::Io,
         _ => Exit::Failed,
     };
-    CliError::new(exit, error.kind().as_str(), error.to_string())
+    let shown = CliError::new(exit, error.kind().as_str(), error.to_string());
+    if exit == Exit::Permission {
+        shown.hint(AS_OWNER)
+    } else {
+        shown
+    }
 }

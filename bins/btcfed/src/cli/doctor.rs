@@ -1,10 +1,11 @@
-//! `doctor`: what is wrong, and what to do. Changes nothing.
+//! `doctor`: what is wrong, and what to do. Changes nothing unless asked to.
 
 mod company;
 mod finding;
 mod holder;
 mod machine;
 mod members;
+mod mend;
 mod network;
 mod routes;
 
@@ -55,6 +56,9 @@ pub(super) fn run(
         Err(error) => findings.push(broken_config(&error)),
         Ok(loaded) => {
             let daemon = ask(global);
+            if options.fix {
+                findings.extend(mend::mend(&loaded, &daemon));
+            }
             examine(&loaded, &daemon, &mut findings);
             findings.push(routes::default_route(&loaded));
             findings.extend(members::file(&loaded));

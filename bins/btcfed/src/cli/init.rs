@@ -79,7 +79,9 @@ pub(super) fn make(
         .into_iter()
         .flatten()
     {
-        create_dir(dir)?;
+        create_dir(dir).map_err(|error| {
+            error.hint("name another directory with --dir, --config or --state-dir")
+        })?;
     }
     write_new_config(&config, &text, force).map_err(|error| {
         let exit = if error.is_permission() {
@@ -91,7 +93,7 @@ pub(super) fn make(
         if error.already_exists() {
             shown.hint("edit it, or replace it with --force; nothing was changed")
         } else {
-            shown
+            shown.hint("name a directory that you may write to with --dir or --config")
         }
     })?;
     let key_path = state_dir.join(KEY_FILE);

@@ -134,7 +134,7 @@ fn create(global: &Global, options: &CreateOptions, output: &Output) -> Result<E
     let secret = loaded.existing_key()?;
     let config = &loaded.full.config;
     let mut backend = Backend::open(global)?;
-    let own = own_addresses(options, config, &mut backend)?;
+    let own = own_addresses(&options.address, config, &mut backend)?;
     let mut contacts = vec![Contact {
         key: secret.public(),
         addresses: own,
@@ -165,13 +165,13 @@ fn create(global: &Global, options: &CreateOptions, output: &Output) -> Result<E
 }
 
 /// Where a stranger can reach this node: as told, else as announced, else where it listens.
-fn own_addresses(
-    options: &CreateOptions,
+pub(super) fn own_addresses(
+    told: &[String],
     config: &NodeConfig,
     backend: &mut Backend,
 ) -> Result<Vec<PeerAddr>, CliError> {
     let mut addresses = Vec::new();
-    for text in &options.address {
+    for text in told {
         let parsed: AddrWithId = text
             .parse()
             .map_err(|error| CliError::new(Exit::Data, "config", format!("{error}")))?;

@@ -1,4 +1,6 @@
-//! `key generate`, `key import`, `key show-public`.
+//! `key generate`, `key import`, `key rotate`, `key show-public`.
+
+mod rotate;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ pub(super) fn run(
         } => generate_file(path, output),
         KeyCommand::Generate { reveal, .. } => generate_to_pipe(*reveal, output),
         KeyCommand::Import { from, output: path } => import(global, from, path.as_deref(), output),
+        KeyCommand::Rotate { yes } => rotate::run(global, *yes, output),
         KeyCommand::ShowPublic { from } => {
             let key = read(global, from)?;
             output.result(&with_schema("key-show-public", identity(&key)), public_text);
@@ -67,14 +70,18 @@ fn generate_to_pipe(reveal: bool, output: &Output) -> Result<Exit, CliError> {
         let hint = "name a file with -o, pipe it somewhere safe, or insist with --reveal";
         return Err(usage("a secret is not printed to a terminal", hint));
     }
+    let key = new_key()?;
+    output.line(&key.to_base64());
+    output.talk(&format!("peer id {}", key.peer_id()));
+    Ok(Exit::Ok)
+}
+
+fn new_key() -> Result<SecretKey, CliError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed).map_err(|error| {
         CliError::new(Exit::Internal, "fatal", format!("no randomness: {error}"))
     })?;
-    let key = SecretKey::from_seed(*seed);
-    output.line(&key.to_base64());
-    output.talk(&format!("peer id {}", key.peer_id()));
-    Ok(Exit::Ok)
+    Ok(SecretKey::from_seed(*seed))
 }
 
 fn import(

@@ -1,5 +1,7 @@
 //! `log level`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::cli::args::{Global, LevelOptions, LogCommand};
@@ -9,14 +11,17 @@ use crate::cli::status::log_text;
 use crate::exit::{CliError, Exit};
 use crate::logging::MAX_TEMPORARY;
 
+/// What is over before anybody looks is a mistake.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 pub(super) fn run(
     global: &Global,
     command: &LogCommand,
     output: &Output,
 ) -> Result<Exit, CliError> {
     let LogCommand::Level(options) = command;
-    if options.lasting > MAX_TEMPORARY {
-        let reason = "--for takes at most 24h";
+    if options.lasting > MAX_TEMPORARY || options.lasting < SHORTEST {
+        let reason = "--for takes 1s to 24h";
         return Err(CliError::new(Exit::Usage, "usage", reason)
             .hint("for longer, set logging.level in conf.yaml and reload"));
     }

@@ -6,6 +6,7 @@ mod edit;
 mod foreign;
 mod format;
 mod history;
+mod list;
 mod repair;
 mod table;
 mod transfer;
@@ -21,6 +22,7 @@ use crate::exit::{CliError, Exit};
 use crate::peers;
 
 pub(super) use backend::{Backend, wall_now};
+pub(super) use table::peers as peers_table;
 pub(super) use verify::{crc32, inspect};
 
 pub(super) fn run(
@@ -31,6 +33,7 @@ pub(super) fn run(
     match &command {
         PeersCommand::Edit => return edit::run(global, output),
         PeersCommand::History => return history::history(global, output),
+        PeersCommand::List(options) => return list::run(global, options, output),
         PeersCommand::Repair { dry_run } => return repair::run(global, *dry_run, output),
         PeersCommand::Restore(options) => return history::restore(global, options, output),
         PeersCommand::Export(options) => return transfer::export(global, options, output),
@@ -49,6 +52,15 @@ pub(super) fn run(
     let mut backend = Backend::open(global)?;
     let answer = backend.call(method, params)?;
     backend.close(output)?;
+    if let PeersCommand::Ban(options) = &command
+        && options.target.ends_with("/0")
+    {
+        let undo = format!(
+            "warning: this refuses every address; `btcfed peers unban {}` lifts it",
+            options.target
+        );
+        output.talk(&undo);
+    }
     output.result(&answer, |answer| text(&command, answer));
     Ok(Exit::Ok)
 }
@@ -85,7 +97,7 @@ fn request(command: &PeersCommand) -> (&'static str, Value) {
         | PeersCommand::Export(_)
         | PeersCommand::History
         | PeersCommand::Import(_)
-        | PeersCommand::List
+        | PeersCommand::List(_)
         | PeersCommand::Repair { .. }
         | PeersCommand::Restore(_)
         | PeersCommand::Verify { .. } => ("peers.list", json!({})),
@@ -125,6 +137,9 @@ fn text(command: &PeersCommand, answer: &Value) -> String {
         PeersCommand::Bans => table::bans(answer),
         PeersCommand::Pin { .. } => done(format!("pinned {id}"), format!("{id} is pinned")),
         PeersCommand::Remove { .. } => done(format!("removed {id}"), format!("{id} is not known")),
+        PeersCommand::Rename { name, .. } if name.is_empty() => {
+            done(format!("{id} has no name now"), format!("{id} has no name"))
+        }
         PeersCommand::Rename { name, .. } => done(
             format!("{id} is called {name:?} now"),
             format!("{id} is called {name:?}"),
@@ -150,10 +165,10 @@ fn text(command: &PeersCommand, answer: &Value) -> String {
         | PeersCommand::Export(_)
         | PeersCommand::History
         | PeersCommand::Import(_)
-        | PeersCommand::List
+        | PeersCommand::List(_)
         | PeersCommand::Repair { .. }
         | PeersCommand::Restore(_)
-        | PeersCommand::Verify { .. } => table::peers(answer),
+        | PeersCommand::Verify { .. } => table::peers(answer, false),
     }
 }
 

@@ -1,6 +1,8 @@
 //! How far long work is: one line on a terminal, rewritten as it goes on, and gone at the end. Nothing anywhere else.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::cli::output::Output;
@@ -47,6 +49,18 @@ impl Progress {
         self.draw(&line(self.what, done, total));
     }
 
+    /// So long it takes already.
+    fn since(&mut self) {
+        if self.is_on && self.started.elapsed() >= PATIENCE {
+            self.is_drawn = true;
+            self.draw(&format!(
+                "{} {} s",
+                self.what,
+                self.started.elapsed().as_secs()
+            ));
+        }
+    }
+
     /// A person who has seen a line that cannot be drawn any more has seen enough.
     fn draw(&mut self, text: &str) {
         let mut to = io::stderr().lock();
@@ -63,6 +77,49 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if self.is_drawn {
             self.draw("");
+        }
+    }
+}
+
+/// How many words may wait between the threads: none is ever sent, the end of the sender is the word.
+const NOTHING: usize = 0;
+
+/// Work without steps: tells each tenth of a second how long it has gone on.
+#[derive(Debug)]
+pub(super) struct Ticking {
+    stop: Option<mpsc::SyncSender<()>>,
+    ticker: Option<JoinHandle<()>>,
+}
+
+impl Ticking {
+    /// Begins to tell about `what`, where people watch.
+    pub(super) fn start(what: &'static str, output: &Output) -> Self {
+        let mut progress = Progress::new(what, output);
+        if !progress.is_on {
+            return Self {
+                stop: None,
+                ticker: None,
+            };
+        }
+        let (stop, stopped) = mpsc::sync_channel(NOTHING);
+        let ticker = std::thread::spawn(move || {
+            while stopped.recv_timeout(EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                progress.since();
+            }
+        });
+        Self {
+            stop: Some(stop),
+            ticker: Some(ticker),
+        }
+    }
+}
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // The line is gone once the thread is.
+        if let Some(Err(panic)) = self.ticker.take().map(JoinHandle::join) {
+            tracing::debug!(?panic, "progress ended early");
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::args::{Global, HealthOptions, StatusOptions};
 use crate::cli::context;
 use crate::cli::output::Output;
+use crate::cli::peers::peers_table;
 use crate::exit::{CliError, Exit};
 use crate::view::with_schema;
 
@@ -20,12 +21,13 @@ pub(super) fn status(
     output: &Output,
 ) -> Result<Exit, CliError> {
     let Some(every) = options.watch else {
-        return once(global, output);
+        output.result(&look(global, options)?, status_text);
+        return Ok(Exit::Ok);
     };
     let clears = std::io::stdout().is_terminal() && !output.is_json();
     let mut shown = 0;
     loop {
-        let status = context::connect(global)?.call("status", json!({}))?;
+        let status = look(global, options)?;
         if output.is_json() {
             output.line(&status.to_string());
         } else if clears {
@@ -43,10 +45,14 @@ pub(super) fn status(
     }
 }
 
-fn once(global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let status = context::connect(global)?.call("status", json!({}))?;
-    output.result(&status, status_text);
-    Ok(Exit::Ok)
+/// The status, with the peers where they are asked for.
+fn look(global: &Global, options: &StatusOptions) -> Result<Value, CliError> {
+    let mut client = context::connect(global)?;
+    let mut status = client.call("status", json!({}))?;
+    if options.peers {
+        status["peer_list"] = client.call("peers.list", json!({}))?["peers"].take();
+    }
+    Ok(status)
 }
 
 fn status_text(status: &Value) -> String {
@@ -67,7 +73,7 @@ fn status_text(status: &Value) -> String {
         Some(reason) => format!("degraded: {reason}"),
         None => format!("ok, generation {}", number("/store/generation")),
     };
-    [
+    let mut lines = vec![
         format!(
             "btcfed {} is {}, up {uptime}",
             text("/version"),
@@ -98,8 +104,12 @@ fn status_text(status: &Value) -> String {
             number("/traffic/bytes_in"),
             number("/traffic/bytes_out")
         ),
-    ]
-    .join("\n")
+    ];
+    if status["peer_list"].is_array() {
+        let list = json!({ "peers": status["peer_list"] });
+        lines.push(format!("\n{}", peers_table(&list, false)));
+    }
+    lines.join("\n")
 }
 
 /// The level, and what holds in its place.

@@ -18,7 +18,7 @@ use crate::cli::output::Output;
 use crate::cli::peers::wall_now;
 use crate::cli::progress::Progress;
 use crate::exit::{CliError, Exit};
-use crate::view::{VERSION, time_text, with_schema};
+use crate::view::{time_text, with_schema};
 
 use self::redact::Redactor;
 
@@ -148,14 +148,10 @@ fn gather(
 
 fn version() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let fields = json!({
-        "version": VERSION,
-        "os": std::env::consts::OS,
-        "arch": std::env::consts::ARCH,
-        "kernel": kernel.trim(),
-        "made": time_text(wall_now()),
-    });
-    format!("{:#}\n", with_schema("version", fields))
+    let mut document = crate::cli::version::document();
+    document["kernel"] = json!(kernel.trim());
+    document["made"] = json!(time_text(wall_now()));
+    format!("{document:#}\n")
 }
 
 /// Runs a command of this program. Its document goes in whatever its exit code; an error is what is missing.

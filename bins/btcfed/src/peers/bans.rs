@@ -15,6 +15,9 @@ use crate::exit::{CliError, Exit};
 use crate::peers::{SHORTEST_PREFIX, find, parse_identity, shorten};
 use crate::view;
 
+/// A ban that is over before it counts is a mistake.
+const SHORTEST_BAN: Duration = Duration::from_secs(1);
+
 /// What a ban says when nobody gives a reason.
 const NO_REASON: &str = "banned by the operator";
 
@@ -52,6 +55,11 @@ pub(super) async fn ban(
     if reason.len() > MAX_REASON_BYTES || reason.contains(char::is_control) {
         let limit = format!("a reason is one line of at most {MAX_REASON_BYTES} bytes");
         return Err(CliError::new(Exit::Data, "config", limit));
+    }
+    if wanted.lasting.is_some_and(|lasting| lasting < SHORTEST_BAN) {
+        let message = "a ban lasts at least 1s";
+        return Err(CliError::new(Exit::Data, "config", message)
+            .hint("leave the time out for one that lasts until it is lifted"));
     }
     let new = Ban {
         target,

@@ -35,6 +35,17 @@ pub(in crate::cli) enum KeyCommand {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Give this node a new identity; the old key is kept beside it as node.key.before-TIME
+    ///
+    /// The new key is in force from the next start. Others know this node by its key: every member then has to run
+    /// `btcfed peers replace OLD NEW@HOST:PORT`, which is shown at the end. Asks first.
+    ///
+    /// Example: btcfed key rotate
+    Rotate {
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Print the public half of a private key: this node's, or of a file, or from standard input
     ///
     /// Example: btcfed key generate | tee node.key | btcfed key show-public --stdin

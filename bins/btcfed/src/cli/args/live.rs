@@ -27,7 +27,7 @@ pub(in crate::cli) struct LevelOptions {
     /// error, warn, info, debug or trace; or directives such as `info,btcfed_network=trace`
     #[arg(conflicts_with = "reset")]
     pub(in crate::cli) filter: Option<String>,
-    /// For how long, at most a day
+    /// For how long: 1s to 24h
     #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     pub(in crate::cli) lasting: Duration,
     /// Back to the level of the configuration at once

@@ -76,8 +76,11 @@ pub(in crate::cli) enum PeersCommand {
     Import(ImportOptions),
     /// List the known peers
     ///
-    /// Example: btcfed peers list --json
-    List,
+    /// Examples:
+    ///   btcfed peers list --state disconnected --sort seen
+    ///   btcfed peers list --json
+    #[command(verbatim_doc_comment)]
+    List(ListOptions),
     /// Reserve a place for a peer: never evicted, never given up, exempt from connection limits
     ///
     /// Example: btcfed peers pin alice
@@ -180,6 +183,47 @@ pub(in crate::cli) struct ApproveOptions {
     /// Show who waits
     #[arg(long)]
     pub(in crate::cli) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListOptions {
+    /// Only peers in this state
+    #[arg(long, value_name = "STATE")]
+    pub(in crate::cli) state: Option<ListState>,
+    /// In this order, instead of by key
+    #[arg(long, value_name = "ORDER")]
+    pub(in crate::cli) sort: Option<ListOrder>,
+    /// Whole ids and addresses, however wide
+    #[arg(short, long)]
+    pub(in crate::cli) wide: bool,
+}
+
+/// A state that peers can be listed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ListState {
+    /// Refused.
+    Banned,
+    /// There is a connection.
+    Connected,
+    /// There is none, for whatever reason.
+    Disconnected,
+    /// The last attempt failed.
+    Inaccessible,
+    /// Has a reserved place.
+    Pinned,
+}
+
+/// An order of peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ListOrder {
+    /// By name; who has none comes last.
+    Name,
+    /// The shortest round trip first.
+    Rtt,
+    /// Seen last comes first.
+    Seen,
+    /// Connected, valid, unknown, inaccessible, banned.
+    State,
 }
 
 #[derive(Debug, Args)]

@@ -37,6 +37,11 @@ impl Finding {
         Self::new(check, "fail", text, fix)
     }
 
+    /// It was wrong, and was put right.
+    pub(super) fn fixed(check: &'static str, text: impl Into<String>) -> Self {
+        Self::new(check, "fixed", text, "")
+    }
+
     fn new(
         check: &'static str,
         verdict: &'static str,
@@ -68,7 +73,7 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.text.replace('\n', "\n                ");
-        write!(f, "{:<4}  {:<9} {text}", self.verdict, self.check)?;
+        write!(f, "{:<5} {:<9} {text}", self.verdict, self.check)?;
         if !self.fix.is_empty() {
             write!(f, "\n             -> {}", self.fix)?;
         }

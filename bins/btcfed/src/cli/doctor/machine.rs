@@ -144,6 +144,12 @@ pub(super) fn lock(loaded: &Loaded, daemon: &Daemon) -> Finding {
         (Some(process), Daemon::Running(_)) => {
             Finding::ok("lock", format!("held by the daemon, {process}"))
         }
+        (Some(process), Daemon::Unreachable(error)) if error.exit == Exit::Permission => {
+            Finding::ok(
+                "lock",
+                format!("held by {process}, which this user may not ask"),
+            )
+        }
         (Some(process), _) => {
             let text = format!(
                 "{process} runs a node in {} and does not answer",

@@ -106,7 +106,11 @@ impl Backend {
         };
         if files.store.health().degraded.is_some() {
             files.store.flush().map_err(|error| {
-                CliError::from(error).hint("nothing was written; try again, or raise --timeout")
+                let shown = CliError::from(error);
+                if shown.exit == Exit::Permission {
+                    return shown;
+                }
+                shown.hint("nothing was written; try again, or raise --timeout")
             })?;
         }
         files.store.close()?;

@@ -1,19 +1,33 @@
 //! Tables that fit the terminal, or 80 columns where there is none.
 
 use btcfed_core::key::PeerId;
+use btcfed_core::time::Timestamp;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+
+use super::wall_now;
 
 /// Width of tables when the terminal does not tell.
 const WIDTH: u16 = 80;
 
 /// `peers list`.
-pub(super) fn peers(answer: &Value) -> String {
+pub(in crate::cli) fn peers(answer: &Value, is_wide: bool) -> String {
     let Some(peers) = answer["peers"].as_array().filter(|peers| !peers.is_empty()) else {
         return "no peers are known; add one with `btcfed peers add`, or set peers.bootstrap"
             .to_owned();
     };
-    let mut table = new(&["NAME", "STATE", "DIR", "RTT", "LAST SEEN", "ADDRESS"]);
+    let mut header = vec!["NAME", "STATE", "DIR", "RTT", "LAST SEEN", "ADDRESS"];
+    if is_wide {
+        header.insert(1, "PEER");
+    }
+    let mut table = new(&header);
+    if is_wide {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    } else if let Some(address) = table.column_mut(header.len() - 1) {
+        // A long address goes on in the next line after one of its parts, not in the middle of a port.
+        address.set_delimiter('/');
+    }
+    let now = wall_now();
     for peer in peers {
         let field = |path: &str| {
             peer.pointer(path)
@@ -34,14 +48,24 @@ pub(super) fn peers(answer: &Value) -> String {
         };
         let rtt = peer.pointer("/connection/rtt_ms").and_then(Value::as_f64);
         let address = field("/connection/address").or_else(|| field("/addresses/0"));
-        table.add_row([
-            field("/name").unwrap_or_else(|| short_id(&field("/peer_id").unwrap_or_default())),
+        let id = field("/peer_id").unwrap_or_default();
+        let seen = if state == "connected" {
+            "now".to_owned()
+        } else {
+            field("/last_seen").map_or_else(|| "never".to_owned(), |at| ago(&at, now))
+        };
+        let mut row = vec![
+            field("/name").unwrap_or_else(|| short_id(&id)),
             state,
             direction.to_owned(),
             rtt.map_or_else(|| "-".to_owned(), |rtt| format!("{rtt:.1}ms")),
-            field("/last_seen").map_or_else(|| "never".to_owned(), |at| time(&at)),
+            seen,
             address.unwrap_or_else(|| "-".to_owned()),
-        ]);
+        ];
+        if is_wide {
+            row.insert(1, id);
+        }
+        table.add_row(row);
     }
     text(&table)
 }
@@ -159,6 +183,24 @@ fn text(table: &Table) -> String {
     lines.join("\n")
 }
 
+/// How long ago that was, in the largest unit that fits; what lies ahead of this clock is told as it is.
+fn ago(at: &str, now: Timestamp) -> String {
+    let then = at
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .map(|then| then.as_second());
+    let Some(seconds) = then.and_then(|then| now.as_secs().checked_sub(u64::try_from(then).ok()?))
+    else {
+        return time(at);
+    };
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let unit = units.iter().find(|(length, _)| seconds >= *length);
+    unit.map_or_else(
+        || format!("{seconds}s ago"),
+        |(length, unit)| format!("{}{unit} ago", seconds / length),
+    )
+}
+
 /// RFC 3339 without what every line has in common.
 fn time(at: &str) -> String {
     at.replace('T', " ").replace('Z', "")
@@ -184,7 +226,7 @@ mod tests {
         );
         let short = short_id(&record.peer_id().to_string());
         let set = btcfed_core::PeerSet::from_parts([record], [], []);
-        let text = peers(&view::peers_list(&set, &[]));
+        let text = peers(&view::peers_list(&set, &[]), false);
         assert!(
             text.lines().all(|line| line.chars().count() <= 80),
             "{text}"
@@ -193,7 +235,38 @@ mod tests {
             text.starts_with(" NAME") && text.contains(&short) && text.contains("never"),
             "{text}"
         );
-        assert!(peers(&json!({ "peers": [] })).contains("peers add"));
+        let wide = peers(&view::peers_list(&set, &[]), true);
+        let id = set.iter().next().unwrap().peer_id().to_string();
+        assert!(
+            wide.contains(&id) && wide.contains("/dns4/a-rather-long-name.example.com/tcp/9000"),
+            "{wide}"
+        );
+        assert!(peers(&json!({ "peers": [] }), false).contains("peers add"));
+    }
+
+    #[test]
+    fn ages_change_their_unit_at_its_length_and_never_panic() {
+        let now = Timestamp::from_secs(1_795_000_000);
+        let at = |seconds: u64| {
+            ago(
+                &view::time_text(Timestamp::from_secs(1_795_000_000 - seconds)),
+                now,
+            )
+        };
+        let told = [
+            (0, "0s ago"),
+            (59, "59s ago"),
+            (60, "1m ago"),
+            (3_599, "59m ago"),
+            (3_600, "1h ago"),
+            (86_399, "23h ago"),
+            (86_400, "1d ago"),
+        ];
+        for (seconds, text) in told {
+            assert_eq!(at(seconds), text);
+        }
+        assert_eq!(ago("2027-01-01T00:00:00Z", now), "2027-01-01 00:00:00");
+        assert_eq!(ago("nonsense", now), "nonsense");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::peers::Entry;
 use crate::view::with_schema;
 
 /// Largest file that is imported, in bytes: ten thousand peers fit several times over.
-const MAX_IMPORT_BYTES: u64 = 64 << 20;
+pub(super) const MAX_IMPORT_BYTES: u64 = 64 << 20;
 
 /// How much of an import goes into one request, in bytes: well below what a request may take.
 const CHUNK_BYTES: usize = 48 * 1024;
@@ -306,8 +306,7 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
             .take(MAX_IMPORT_BYTES + 1)
             .read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_IMPORT_BYTES + 1).read_to_end(&mut bytes))
+        std::fs::File::open(path).and_then(|file| take(file, &mut bytes))
     };
     result.map_err(|error| {
         let exit = match error.kind() {
@@ -317,9 +316,21 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
         CliError::new(exit, "config", format!("cannot read: {error}")).file(path.display())
     })?;
     if bytes.len() as u64 > MAX_IMPORT_BYTES {
-        return Err(bad("larger than 64 MiB".to_owned()).file(path.display()));
+        return Err(too_large(path));
     }
     Ok(bytes)
+}
+
+/// Reads what is taken from a file, and one byte more where there is more.
+pub(super) fn take(file: std::fs::File, bytes: &mut Vec<u8>) -> std::io::Result<usize> {
+    file.take(MAX_IMPORT_BYTES + 1).read_to_end(bytes)
+}
+
+/// The error for a file that holds more than is taken.
+pub(super) fn too_large(path: &Path) -> CliError {
+    bad("larger than 64 MiB".to_owned())
+        .file(path.display())
+        .hint("a peers file is far smaller: name the right one")
 }
 
 fn parse(bytes: &[u8], format: FileFormat) -> Result<Parsed, CliError> {

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::cli::args::Global;
 use crate::cli::context;
 use crate::cli::output::Output;
+use crate::cli::peers::transfer::{MAX_IMPORT_BYTES, take, too_large};
+use crate::cli::progress::Ticking;
 use crate::cli::temp_dir::TempDir;
 use crate::exit::{CliError, Exit};
 use crate::view::with_schema;
@@ -84,8 +86,14 @@ pub(super) fn run(global: &Global, file: Option<&Path>, output: &Output) -> Resu
         Some(path) => path.to_owned(),
         None => context::load(global)?.full.config.peers.file,
     };
-    let document = match std::fs::read(&path) {
-        Ok(bytes) => verdict(&path, &bytes)?,
+    let mut bytes = Vec::new();
+    let document = match std::fs::File::open(&path).and_then(|file| take(file, &mut bytes)) {
+        Ok(length) if length as u64 > MAX_IMPORT_BYTES => return Err(too_large(&path)),
+        Ok(_) => {
+            // One step that cannot be divided: how far it is cannot be told, only that it goes on.
+            let _told = Ticking::start("checking the file", output);
+            verdict(&path, &bytes)?
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {
             let fields = json!({
                 "ok": true, "file": path.display().to_string(), "exists": false, "checksum": "absent",
@@ -99,7 +107,9 @@ pub(super) fn run(global: &Global, file: Option<&Path>, output: &Output) -> Resu
                 _ => Exit::Io,
             };
             let shown = CliError::new(exit, "config", format!("cannot read: {error}"));
-            return Err(shown.file(path.display()));
+            return Err(shown
+                .file(path.display())
+                .hint("name a peers file that you may read"));
         }
     };
     output.result(&document, text);
