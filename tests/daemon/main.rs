@@ -14,6 +14,7 @@ mod bad_input;
 mod commands;
 mod correlation;
 mod doctor;
+mod documented;
 mod faults;
 mod federation;
 mod http;
