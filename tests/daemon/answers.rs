@@ -1,12 +1,14 @@
 //! What the flags of the looking commands leave out, add, and bring in order.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use btcfed_core::testing::test_key;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::config::yaml;
-use crate::common::daemon::{Daemon, run, run_json};
+use crate::common::daemon::{Daemon, command, run, run_json};
 use crate::common::wait_for;
 
 fn text(output: &std::process::Output) -> String {
@@ -73,7 +75,7 @@ fn an_identity_comes_in_the_form_a_script_wants() {
         format!("{}\n", id["public_key"].as_str().unwrap())
     );
     assert_eq!(form("multiaddr"), node.full_addr() + "\n");
-    let (other, _) = (tempfile::tempdir().unwrap(), ());
+    let other = tempfile::tempdir().unwrap();
     let taken = run_json(other.path(), &["peers", "add", form("multiaddr").trim()]);
     assert_eq!(taken.0, 0, "another node takes it: {}", taken.1);
 }
@@ -109,4 +111,29 @@ fn a_ban_of_everybody_is_warned_of_and_a_name_that_is_taken_away_is_told_so() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("warning"));
     let told = text(&run(dir.path(), &["peers", "rename", "alice", ""]));
     assert!(told.ends_with("has no name now\n"), "{told}");
+}
+
+#[test]
+fn an_interrupted_federation_leaves_nothing_behind() {
+    let (dir, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut child = command(dir.path(), &["devnet", "--nodes", "60"])
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let files = || fs::read_dir(temporary.path()).unwrap().count();
+    let nodes = || {
+        let made = fs::read_dir(temporary.path()).unwrap().next()?.unwrap();
+        fs::read_dir(made.path()).ok().map(Iterator::count)
+    };
+    // Once several nodes are made, it listens to signals as well.
+    wait_for("some nodes", Duration::from_secs(20), || {
+        nodes().filter(|count| *count >= 5)
+    });
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let status = wait_for("the end", Duration::from_secs(20), || {
+        child.try_wait().unwrap()
+    });
+    assert_eq!((status.code(), files()), (Some(1), 0));
 }

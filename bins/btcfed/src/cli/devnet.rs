@@ -51,12 +51,19 @@ pub(super) fn run(
         output.talk(&format!("keeping every file in {}", dir.path().display()));
     }
     let timeout = global.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let outcome = runtime.block_on(federate(
-        usize::from(options.nodes),
-        dir.path(),
-        timeout,
-        output,
-    ))?;
+    let count = usize::from(options.nodes);
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = federate(count, dir.path(), timeout, output) => outcome,
+            interrupted = tokio::signal::ctrl_c() => Err(match interrupted {
+                Ok(()) => failed(&"interrupted; the nodes are stopped"),
+                Err(error) => failed(&format!("cannot listen to signals: {error}")),
+            }),
+        }
+    });
+    // The nodes end before their directory does, or they would write into it again.
+    drop(runtime);
+    let outcome = outcome?;
     output.result(&devnet_table::document(&outcome), |_| {
         devnet_table::text(&outcome)
     });

@@ -110,7 +110,10 @@ impl Backend {
                 if shown.exit == Exit::Permission {
                     return shown;
                 }
-                shown.hint("nothing was written; try again, or raise --timeout")
+                if shown.exit == Exit::Busy {
+                    return shown.hint("nothing was written; try again, or raise --timeout");
+                }
+                shown.hint("nothing was written; `btcfed doctor --offline` tells what is wrong with the file")
             })?;
         }
         files.store.close()?;
