@@ -1,6 +1,8 @@
 //! `devnet`: a whole federation on this machine.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use btcfed_core::addr::{AddrWithId, PeerAddr};
@@ -33,6 +35,19 @@ struct Member {
     knows_all_after: Option<Duration>,
 }
 
+/// What is wanted, and whether it still is.
+struct Plan {
+    count: usize,
+    timeout: Duration,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Plan {
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
 /// What is told at the end.
 pub(super) struct Outcome {
     pub(super) converged: Option<Duration>,
@@ -52,18 +67,21 @@ pub(super) fn run(
     }
     let timeout = global.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let count = usize::from(options.nodes);
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = federate(count, dir.path(), timeout, output) => outcome,
-            interrupted = tokio::signal::ctrl_c() => Err(match interrupted {
-                Ok(()) => failed(&"interrupted; the nodes are stopped"),
-                Err(error) => failed(&format!("cannot listen to signals: {error}")),
-            }),
-        }
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let listener = Arc::clone(&interrupted);
+    runtime.spawn(async move {
+        // Where signals cannot be listened to, they end the process at once, as ever.
+        listener.store(tokio::signal::ctrl_c().await.is_ok(), Ordering::Relaxed);
     });
-    // The nodes end before their directory does, or they would write into it again.
-    drop(runtime);
-    let outcome = outcome?;
+    let plan = Plan {
+        count,
+        timeout,
+        interrupted,
+    };
+    let outcome = runtime.block_on(federate(&plan, dir.path(), output))?;
+    if plan.is_interrupted() {
+        return Err(failed(&"interrupted; the nodes are stopped"));
+    }
     output.result(&devnet_table::document(&outcome), |_| {
         devnet_table::text(&outcome)
     });
@@ -74,19 +92,18 @@ pub(super) fn run(
     })
 }
 
-async fn federate(
-    count: usize,
-    dir: &Path,
-    timeout: Duration,
-    output: &Output,
-) -> Result<Outcome, CliError> {
+async fn federate(plan: &Plan, dir: &Path, output: &Output) -> Result<Outcome, CliError> {
+    let count = plan.count;
     let started = Instant::now();
     let mut members = vec![start(0, dir, count, None).await?];
     let first = bootstrap_entry(&members).await?;
     for index in 1..count {
+        if plan.is_interrupted() {
+            break;
+        }
         members.push(start(index, dir, count, Some(first.clone())).await?);
     }
-    let converged = watch(&mut members, started, timeout, output).await;
+    let converged = watch(&mut members, started, plan, output).await;
     let elapsed = started.elapsed();
     let mut told = Vec::with_capacity(count);
     for member in &members {
@@ -166,7 +183,7 @@ async fn bootstrap_entry(members: &[Member]) -> Result<AddrWithId, CliError> {
 async fn watch(
     members: &mut [Member],
     started: Instant,
-    timeout: Duration,
+    plan: &Plan,
     output: &Output,
 ) -> Option<Duration> {
     let others = members.len() - 1;
@@ -189,7 +206,7 @@ async fn watch(
         if done {
             return Some(started.elapsed());
         }
-        if started.elapsed() >= timeout {
+        if started.elapsed() >= plan.timeout || plan.is_interrupted() {
             return None;
         }
         tokio::time::sleep(POLL_INTERVAL).await;
