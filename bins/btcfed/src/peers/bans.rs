@@ -208,6 +208,20 @@ mod tests {
         (store, key)
     }
 
+    #[tokio::test]
+    async fn a_ban_lasts_a_second_at_least() {
+        let (store, _) = store().await;
+        for (millis, is_taken) in [(1_000, true), (999, false), (0, false)] {
+            let lasting = Some(Duration::from_millis(millis));
+            let request = BanRequest {
+                lasting,
+                ..wanted("203.0.113.7")
+            };
+            let answer = ban(&store, None, NOW, &request).await;
+            assert_eq!(answer.is_ok(), is_taken, "{millis}");
+        }
+    }
+
     fn wanted(target: &str) -> BanRequest<'_> {
         BanRequest {
             target,

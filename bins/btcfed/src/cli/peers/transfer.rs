@@ -441,3 +441,18 @@ fn format_of(path: Option<&Path>, is_json: bool) -> FileFormat {
         _ => FileFormat::Yaml,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_largest_size_is_taken_whole_and_a_larger_one_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for size in [MAX_IMPORT_BYTES, MAX_IMPORT_BYTES + 1] {
+            file.as_file().set_len(size).unwrap();
+            let taken = read(file.path());
+            assert_eq!(taken.is_ok(), size == MAX_IMPORT_BYTES, "{size}");
+        }
+    }
+}
