@@ -71,7 +71,7 @@ impl Score {
             STREAMS,
             "",
         );
-        let unread = "requests whose answers nobody reads";
+        let unread = "requests of the one who never reads";
         figures.at_least(unread, count(&self.requests), 1.0, "");
     }
 }
