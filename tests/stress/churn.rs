@@ -217,7 +217,14 @@ impl Stress {
             mean(&self.memory[third..2 * third]),
             mean(&self.memory[2 * third..]),
         );
-        figures.seen("memory, last third", last / 1024, "KiB");
+        for (index, part) in self
+            .memory
+            .chunks(self.memory.len().div_ceil(6))
+            .enumerate()
+        {
+            let what = format!("memory, part {} of 6", index + 1);
+            figures.seen(&what, mean(part) / 1024, "KiB");
+        }
         // In the short form allocators still grow into their arenas.
         let most = if is_long { 1.02 } else { 1.15 };
         let growth = last.number() / middle.number();

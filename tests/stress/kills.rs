@@ -47,7 +47,7 @@ fn editor(dir: std::path::PathBuf, promised: Promised, stop: Arc<AtomicBool>, se
 }
 
 #[test]
-fn a_node_killed_under_churn_is_up_within_three_seconds_with_all_it_acknowledged() {
+fn a_node_killed_at_any_moment_is_up_within_three_seconds_with_all_it_acknowledged() {
     let _alone = alone();
     let rounds = rounds(10);
     let dir = tempfile::tempdir().unwrap();
