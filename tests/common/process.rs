@@ -24,3 +24,13 @@ pub fn threads(pid: u32) -> Vec<String> {
     names.sort_unstable();
     names
 }
+
+/// What its descriptors lead to.
+pub fn files(pid: u32) -> Vec<String> {
+    let all = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    // A descriptor may be closed while the list is read.
+    let targets = all.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    let mut names: Vec<String> = targets.map(|to| to.display().to_string()).collect();
+    names.sort_unstable();
+    names
+}
