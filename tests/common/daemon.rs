@@ -81,6 +81,21 @@ impl Daemon {
         Self::start_command(dir, shell)
     }
 
+    /// The same by way of another program, such as `nsenter`, which is given the daemon's command line.
+    pub fn start_by(dir: &Path, by: &[&str], options: &[&str]) -> Self {
+        let args = [&["run", "--json"], options].concat();
+        let daemon = command(dir, &args);
+        let mut other = Command::new(by[0]);
+        other
+            .env_clear()
+            .current_dir(dir)
+            .args(&by[1..])
+            .arg(daemon.get_program())
+            .args(daemon.get_args())
+            .stdin(Stdio::null());
+        Self::start_command(dir, other)
+    }
+
     fn start_command(dir: &Path, mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())

@@ -10,10 +10,19 @@
     clippy::expect_used,
     reason = "a test that cannot go on may panic"
 )]
+#![allow(
+    clippy::print_stdout,
+    reason = "figures are half of the result; shown with --nocapture"
+)]
 
 pub mod config;
 pub mod daemon;
+pub mod figures;
 pub mod messages;
+pub mod namespace;
+pub mod peers;
+pub mod process;
+pub mod proxy;
 pub mod terminal;
 
 use std::time::{Duration, Instant};
@@ -44,6 +53,14 @@ pub async fn wait_for_async<T>(
         assert!(started.elapsed() < limit, "not within {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// How often a long test repeats itself: `BTCFED_TEST_ROUNDS`, else `short`.
+pub fn rounds(short: u64) -> u64 {
+    let given = std::env::var("BTCFED_TEST_ROUNDS").ok();
+    given.map_or(short, |text| {
+        text.parse().expect("BTCFED_TEST_ROUNDS is a number")
+    })
 }
 
 /// Says, past whatever captures the output of tests, that something could not be tried on this machine.

@@ -8,74 +8,26 @@
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use btcfed::{Node, NodeHandle};
-use btcfed_core::addr::AddrWithId;
-use btcfed_core::config::NodeConfig;
 use btcfed_core::rng::SeededRng;
-use btcfed_core::testing::{MemoryStore, test_key, test_secret};
+use btcfed_core::testing::test_key;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::common::config::yaml;
 use crate::common::daemon::{Daemon, command, run_json};
-use crate::common::wait_for;
+use crate::common::peers::Peers;
+use crate::common::process::entries;
+use crate::common::{rounds, wait_for};
 
 const LOCAL: [&str; 2] = ["--listen", "/ip4/127.0.0.1/tcp/0"];
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// Peers of a daemon in this process. They only dial, and leave each other alone.
-struct Peers {
-    _handles: Vec<NodeHandle>,
-    _runtime: tokio::runtime::Runtime,
-}
-
-impl Peers {
-    fn of(daemon: &Daemon, count: u16) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let entry: AddrWithId = daemon.full_addr().parse().unwrap();
-        let start = async |number: u16| {
-            let mut config = NodeConfig::default();
-            config.network.addresses.clear();
-            config.network.target_outbound = 0;
-            config.peers.bootstrap = vec![entry.clone()];
-            let node = Node::builder(config, test_secret(number))
-                .store(Arc::new(MemoryStore::default()))
-                .build()
-                .await
-                .unwrap();
-            let handle = node.handle();
-            tokio::spawn(node.run());
-            handle
-        };
-        let handles = runtime.block_on(async {
-            let mut handles = Vec::new();
-            for number in 1..=count {
-                handles.push(start(number).await);
-            }
-            handles
-        });
-        Self {
-            _handles: handles,
-            _runtime: runtime,
-        }
-    }
-}
 
 fn connected(daemon: &Daemon) -> u64 {
     daemon.json(&["status"])["peers"]["connected"]
         .as_u64()
         .unwrap()
-}
-
-fn entries(pid: u32, what: &str) -> usize {
-    fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count()
 }
 
 /// A configuration that notices a silent peer within 2.5 seconds.
@@ -131,10 +83,10 @@ fn a_thousand_sighups_while_the_file_changes_drop_nothing_leak_nothing_and_the_l
 
 #[test]
 fn sighup_and_sigterm_at_any_moment_end_cleanly() {
-    const ROUNDS: u64 = 50;
+    let rounds = rounds(50);
     let mut slowest = Duration::ZERO;
     let mut rng = SeededRng::from_seed(5);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("conf.yaml"), yaml(&[])).unwrap();
         let mut child = command(dir.path(), &["run", "--json"])
@@ -162,7 +114,7 @@ fn sighup_and_sigterm_at_any_moment_end_cleanly() {
         assert_eq!(status.code(), Some(0), "round {round}");
         assert!(!dir.path().join("btcfed.sock").exists(), "round {round}");
     }
-    println!("{ROUNDS} rounds, the slowest end took {slowest:?}");
+    println!("{rounds} rounds, the slowest end took {slowest:?}");
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 }
 

@@ -86,6 +86,8 @@ mod requests;
 mod resolved;
 mod resolver;
 mod stats;
+#[cfg(feature = "test-utils")]
+pub mod testing;
 mod transport;
 
 use btcfed_core::network::NetworkError;

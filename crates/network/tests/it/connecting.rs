@@ -338,23 +338,27 @@ async fn disconnecting_gives_up_dials_too() {
     assert_eq!(alice.dial_failed(id).await, [(there, DialError::Aborted)]);
 }
 
+#[expect(clippy::print_stdout, reason = "a figure; shown with --nocapture")]
 #[tokio::test(flavor = "multi_thread")]
 async fn dialling_each_other_at_once_leaves_exactly_one_connection() {
     const PAIRS: u8 = 10;
-    let pairs = (0..PAIRS)
-        .map(|pair| tokio::spawn(dial_each_other_again_and_again(2 * pair + 1, 2 * pair + 2)));
+    let rounds = std::env::var("BTCFED_TEST_ROUNDS").map_or(50, |text| text.parse().unwrap());
+    let each: usize = rounds / usize::from(PAIRS);
+    let pair = |pair| dial_each_other_again_and_again(2 * pair + 1, 2 * pair + 2, each);
+    let pairs = (0..PAIRS).map(|number| tokio::spawn(pair(number)));
     let mut duplicates = 0;
     for pair in pairs.collect::<Vec<_>>() {
         duplicates += pair.await.unwrap();
     }
+    println!("{rounds} rounds, {duplicates} second connections closed");
     assert!(duplicates > 0, "no round had two connections");
 }
 
-/// Five rounds between two nodes; returns how many second connections were closed.
-async fn dial_each_other_again_and_again(one: u8, other: u8) -> u64 {
+/// So many rounds between two nodes; returns how many second connections were closed.
+async fn dial_each_other_again_and_again(one: u8, other: u8, rounds: usize) -> u64 {
     let (mut alice, mut bob) = (Node::spawn(one).await, Node::spawn(other).await);
     let (alice_addr, bob_addr) = (alice.addr(), bob.addr());
-    for round in 0..5 {
+    for round in 0..rounds {
         alice.dial(Some(bob.key), std::slice::from_ref(&bob_addr));
         bob.dial(Some(alice.key), std::slice::from_ref(&alice_addr));
         alice.connected(bob.key).await;
