@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p btcfed-exchange-protocol --example simulate_exchange -- [SEED] [--svg | --suite]`
 //!
-//! Without an option a table in seconds; with `--svg` a picture on stdout; with `--suite` every figure of `docs/benchmarks/exchange.md` in some ten minutes of one core.
+//! Without an option a table in seconds; with `--svg` a picture on stdout; with `--suite` all scenarios of
+//! `docs/benchmarks/exchange.md` over 20 seeds; that takes a while.
 
 #[path = "simulate_exchange/plot.rs"]
 mod plot;

@@ -117,6 +117,9 @@ pub const MAX_IDS_PER_ANNOUNCEMENT: usize = 512;
 /// Most versions waiting to be told to one peer by their ids. The oldest goes first; the next round repairs it.
 pub const MAX_HINTS: usize = 2048;
 
+/// So few records that a round found are news on their way: they are passed on by their ids only.
+pub const FEW_NEWS: usize = 4;
+
 /// How long ids for a link beside the tree are gathered: longer than the tree takes to bring the record there.
 pub const HINT_DELAY: Duration = Duration::from_millis(100);
 

@@ -38,6 +38,16 @@ pub(crate) struct Intake {
     wait: Option<Duration>,
 }
 
+/// How records go on that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spread {
+    /// Along the tree, and by their ids beside it.
+    Along,
+    /// By their ids on every link, until they come along the tree as well.
+    ById,
+    Nowhere,
+}
+
 impl Engine {
     // --- in ----------------------------------------------------------------------------------------------------
 
@@ -121,9 +131,8 @@ impl Engine {
         if let Some(seq) = verdict.own_ahead {
             self.notice(Notice::OwnRecordAhead { seq });
         }
-        // Much at once is a download: old news, of which the neighbours know.
-        let is_news = !asked || learned <= limits::MAX_RECORDS_PER_ANNOUNCEMENT;
-        self.accept(now, &peer, verdict.accepted, is_news);
+        let spread = self.spread(asked, learned);
+        self.accept(now, &peer, verdict.accepted, spread);
         let offence = verdict
             .offence
             .or(foul)
@@ -136,19 +145,32 @@ impl Engine {
         }
     }
 
+    /// How records that arrived go on. Much at once is a download: old news, of which the neighbours know. A few that a
+    /// round found are on their way along the tree: passed on as records they would meet themselves there, and both ends of
+    /// a good branch would take it for a superfluous one.
+    fn spread(&self, asked: bool, learned: usize) -> Spread {
+        let is_download = self.download.is_some() || learned > limits::MAX_RECORDS_PER_ANNOUNCEMENT;
+        match asked {
+            true if is_download => Spread::Nowhere,
+            true if learned <= limits::FEW_NEWS => Spread::ById,
+            true | false => Spread::Along,
+        }
+    }
+
     /// Stores records and passes them on, each version once.
-    fn accept(&mut self, now: Now, from: &PeerKey, records: Vec<SignedRecord>, is_news: bool) {
+    fn accept(&mut self, now: Now, from: &PeerKey, records: Vec<SignedRecord>, spread: Spread) {
         if records.is_empty() {
             return;
         }
         let (delay, own) = (self.hint_delay(), self.view.own_key());
+        let by_id = spread == Spread::ById && !delay.is_zero();
         for record in &records {
             let (key, seq) = (record.key(), record.seq());
             let is_new = !self.view.has_record(&key);
             self.view.add_pending(now.monotonic, record);
             self.news.arrived(key, seq);
             let source = self.sessions.get_mut(from).filter(|_| is_new);
-            let may_relay = is_news
+            let may_relay = spread != Spread::Nowhere
                 && source.is_none_or(|s| s.budgets.new_identities.take(now.monotonic, 1))
                 && self.news.may_relay(now.monotonic, key);
             if !may_relay {
@@ -165,7 +187,7 @@ impl Engine {
                     } else {
                         delay + Self::hint_turn(&own, peer)
                     };
-                    session.tell(now.monotonic, delay, record);
+                    session.tell(now.monotonic, delay, record, by_id);
                 }
                 is_told
             });
@@ -247,7 +269,7 @@ impl Engine {
                     session.known.remove(&peer_key);
                     false
                 });
-                self.accept(now, &peer, vec![record], true);
+                self.accept(now, &peer, vec![record], Spread::Along);
             }
         }
         offence
@@ -277,6 +299,7 @@ impl Engine {
         let envelopes = announcement.records.iter().map(|entry| &*entry.envelope);
         let triage = validate::triage(&self.view, now, envelopes);
         let intake = self.take_pushed(now, peer, triage);
+        self.news.passed();
         self.on_ids(now, peer, &announcement.ids);
         self.answer(now, peer, token, &intake);
     }
@@ -285,6 +308,7 @@ impl Engine {
     /// brought before is no branch. What a round of questions brought says nothing about links.
     fn take_pushed(&mut self, now: Now, peer: PeerKey, triage: Triage) -> Intake {
         let new = triage.candidates.len();
+        self.come_along(&peer, &triage.listed);
         let duplicate = triage
             .listed
             .iter()
@@ -310,6 +334,22 @@ impl Engine {
         intake
     }
 
+    /// What a round had found comes along the tree: now it goes on along the tree, too.
+    fn come_along(&mut self, from: &PeerKey, listed: &[(PeerKey, u64)]) {
+        for (key, seq) in listed {
+            let id = open_id(key, *seq);
+            let Some(record) = self.view.record_of(key).filter(|r| r.seq() == *seq) else {
+                continue;
+            };
+            if !self.news.is_off_the_tree(id) {
+                continue;
+            }
+            self.news.pushed(id, *from);
+            self.sessions
+                .visit(|peer, session| peer != from && session.tell_whole(record));
+        }
+    }
+
     pub(crate) fn on_update(
         &mut self,
         now: Now,
@@ -321,14 +361,30 @@ impl Engine {
             return;
         }
         let intake = self.check_own_record(now, peer, &update.record.envelope);
+        self.news.passed();
         self.answer(now, peer, token, &intake);
     }
 
     /// Takes in what a peer says about itself in its hello.
     pub(crate) fn take_own_record(&mut self, now: Now, peer: PeerKey, envelope: &[u8]) {
+        let mut is_new = false;
         if !envelope.is_empty() {
             let intake = self.check_own_record(now, peer, envelope);
+            is_new = intake.learned > 0;
             self.react(now, peer, &intake);
+        }
+        self.place_beside_tree(&peer, is_new);
+    }
+
+    /// A connection between two who are part of the tree already begins beside it: as a branch it would be a circle, and the
+    /// next news would cut it at any place. A newcomer needs its branch.
+    fn place_beside_tree(&mut self, peer: &PeerKey, is_new: bool) {
+        let is_calm = self.phase() == Phase::Maintenance;
+        let has_place = is_calm && self.news.has_tree() && self.sessions.has_branch_beside(peer);
+        if let Some(session) = self.sessions.get_mut(peer)
+            && !std::mem::replace(&mut session.placed, true)
+        {
+            session.is_lazy |= has_place && !is_new;
         }
     }
 
@@ -465,6 +521,7 @@ impl Engine {
 
     /// An announcement or update arrived; `prune` says that the peer had it on another way.
     pub(crate) fn acknowledged(&mut self, peer: PeerKey, prune: bool) {
+        self.news.passed();
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.in_flight = session.in_flight.saturating_sub(1);
             session.is_lazy |= prune;

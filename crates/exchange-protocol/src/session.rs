@@ -52,6 +52,8 @@ pub(crate) struct Session {
     /// Optional abilities both sides offer; `None` until the peer introduced itself.
     pub(crate) features: Option<u64>,
     pub(crate) outbox: Outbox,
+    /// It was decided whether the link begins as part of the tree.
+    pub(crate) placed: bool,
     /// Beside the tree: this peer is told ids, not records.
     pub(crate) is_lazy: bool,
     /// Versions to be told by their ids.
@@ -146,6 +148,7 @@ impl Session {
             refuses_stripes: false,
             features: None,
             outbox: Outbox::default(),
+            placed: false,
             is_lazy: false,
             hints: Versions::new(limits::MAX_HINTS),
             hints_due: None,
@@ -220,9 +223,15 @@ impl Session {
     }
 
     /// Puts a new version on its way to the peer: the record along the tree, its id beside it. A farewell is in nobody's
-    /// list and could not be asked for, so it is always told whole.
-    pub(crate) fn tell(&mut self, now: MonotonicTime, delay: Duration, record: &SignedRecord) {
-        if self.is_lazy && !record.is_leaving() {
+    /// list and could not be asked for, so it is always told whole. With `by_id` the id is told along the tree, too.
+    pub(crate) fn tell(
+        &mut self,
+        now: MonotonicTime,
+        delay: Duration,
+        record: &SignedRecord,
+        by_id: bool,
+    ) {
+        if (self.is_lazy || by_id) && !record.is_leaving() {
             self.hints.add(record.key(), record.seq());
             let due = now.saturating_add(delay);
             self.hints_due = Some(self.hints_due.map_or(due, |before| before.min(due)));
@@ -231,11 +240,24 @@ impl Session {
         }
     }
 
+    /// A record whose id waits to be told goes whole to a peer on the tree. False when nothing changed.
+    pub(crate) fn tell_whole(&mut self, record: &SignedRecord) -> bool {
+        if self.is_lazy || !self.hints.has(&record.key(), record.seq()) {
+            return false;
+        }
+        self.hints.remove(&record.key());
+        if self.hints.is_empty() {
+            self.hints_due = None;
+        }
+        self.outbox.push(record.clone());
+        true
+    }
+
     /// The own record is new. Along the tree it goes as an update, beside it the id is enough.
     pub(crate) fn tell_own(&mut self, now: MonotonicTime, delay: Duration, own: &SignedRecord) {
         if self.is_lazy && !own.is_leaving() && is_meaningful(own, self.scope) {
             self.told_own = Some(own.seq());
-            self.tell(now, delay, own);
+            self.tell(now, delay, own, false);
         }
     }
 
@@ -292,10 +314,10 @@ mod tests {
         let mut session = Session::new(Direction::Inbound, AddrScope::Private, now, budgets);
         session.is_lazy = true;
         for n in 0..limits::MAX_HINTS {
-            session.tell(now, Duration::ZERO, &record(n, 1));
+            session.tell(now, Duration::ZERO, &record(n, 1), false);
         }
         assert_eq!(session.hints.iter().count(), limits::MAX_HINTS);
-        session.tell(now, Duration::ZERO, &record(limits::MAX_HINTS, 1));
+        session.tell(now, Duration::ZERO, &record(limits::MAX_HINTS, 1), false);
         assert_eq!(session.hints.iter().count(), limits::MAX_HINTS);
         assert!(
             !session.hints.has(&record(0, 1).key(), 1) && session.hints.has(&record(1, 1).key(), 1)

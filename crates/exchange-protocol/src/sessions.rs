@@ -169,6 +169,13 @@ impl Sessions {
         self.wanting.iter().chain(queued).copied()
     }
 
+    /// True when records come and go along some link other than this one, as of now.
+    pub(crate) fn has_branch_beside(&self, peer: &PeerKey) -> bool {
+        let is_branch = |p: &&PeerKey| self.get(p).is_some_and(Session::is_branch);
+        let mut others = self.branches.union(&self.touched).filter(|p| *p != peer);
+        others.any(|p| is_branch(&p))
+    }
+
     /// True when records come and go along some link, as of now.
     pub(crate) fn has_branch(&self) -> bool {
         let is_branch = |peer: &PeerKey| self.get(peer).is_some_and(Session::is_branch);

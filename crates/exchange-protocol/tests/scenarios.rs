@@ -32,7 +32,7 @@ fn a_newcomer_is_soon_known_at_the_price_of_one_record_per_node() {
     for seed in 1..=3 {
         let mut sim = scenario::settled(options(seed), 150);
         let join = scenario::join(&mut sim, Some(BOOTSTRAP));
-        assert!(join.known_by_all.unwrap() <= 400 * MS, "{seed}: {join:?}");
+        assert!(join.known_by_all.unwrap() <= 275 * MS, "{seed}: {join:?}");
         assert!(join.knows_all.unwrap() <= 420 * MS, "{seed}: {join:?}");
         assert!(join.records_per_node <= 1.15, "{seed}: {join:?}");
         assert!(join.messages_per_node <= 6.2, "{seed}: {join:?}");

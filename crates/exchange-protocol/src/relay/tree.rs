@@ -39,6 +39,8 @@ pub(crate) struct News {
     due: BTreeSet<(MonotonicTime, u64)>,
     owners: BTreeMap<PeerKey, TokenBucket>,
     owner_order: VecDeque<PeerKey>,
+    /// News went along the links of this node.
+    has_tree: bool,
 }
 
 /// A version that arrived.
@@ -89,6 +91,22 @@ impl News {
         if let Some(seen) = self.seen.get_mut(&id) {
             seen.pushed_by.get_or_insert(by);
         }
+    }
+
+    /// News went along the links of this node: there is a tree.
+    pub(crate) const fn passed(&mut self) {
+        self.has_tree = true;
+    }
+
+    /// True when there is a tree.
+    pub(crate) const fn has_tree(&self) -> bool {
+        self.has_tree
+    }
+
+    /// True when this version arrived lately, and not along the tree.
+    pub(crate) fn is_off_the_tree(&self, id: u64) -> bool {
+        let seen = self.seen.get(&id);
+        seen.is_some_and(|seen| seen.pushed_by.is_none())
     }
 
     /// True when this version came along the tree lately, from somebody else.

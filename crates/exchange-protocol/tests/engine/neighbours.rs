@@ -240,3 +240,74 @@ fn an_id_that_stays_unknown_is_asked_for_and_an_empty_promise_is_counted() {
         }
     }
 }
+
+/// Answers the question of the next round with these records; says who was asked, and who was not.
+fn let_a_round_find(bench: &mut Bench, records: std::ops::Range<u64>) -> (u64, u64) {
+    let asked = |bench: &Bench, n| {
+        let mut sent = bench.sent_to(n).into_iter();
+        sent.find_map(|(id, message)| matches!(message, Message::Request(_)).then_some((n, id)))
+    };
+    bench.outputs.clear();
+    let mut found = None;
+    for _ in 0..400 {
+        bench.wait(Duration::from_millis(100));
+        found = asked(bench, 1).or_else(|| asked(bench, 2));
+        if found.is_some() {
+            break;
+        }
+    }
+    let (peer, id) = found.unwrap();
+    let records: Vec<_> = records.map(|n| entry(&record(n, 1))).collect();
+    bench.answer(id, &Message::Response(page(None, &records)));
+    (peer, 3 - peer)
+}
+
+#[test]
+fn a_few_records_that_a_round_found_are_told_by_their_ids_until_they_come_along_the_tree() {
+    let few = u64::try_from(limits::FEW_NEWS).unwrap();
+    let mut bench = Bench::new();
+    bench.befriend(1);
+    bench.befriend(2);
+    bench.settle();
+    let (asked, other) = let_a_round_find(&mut bench, 100..100 + few);
+    assert_eq!(bench.announced_to(other), []);
+    bench.ask(asked, &announcement(&[entry(&record(100, 1))]));
+    assert_eq!(bench.announced_to(other), [(key(100), 1)], "on its way");
+    bench.wait(limits::HINT_DELAY + limits::HINT_TURN);
+    let told = bench.sent_to(other).into_iter().map(|(_, message)| message);
+    let ids = told.map(|message| match message {
+        Message::Announcement(announcement) => announcement.ids.len(),
+        _ => 0,
+    });
+    assert_eq!(ids.sum::<usize>(), limits::FEW_NEWS - 1);
+    bench.settle();
+    let (_, other) = let_a_round_find(&mut bench, 200..201 + few);
+    assert_eq!(bench.announced_to(other).len(), limits::FEW_NEWS + 1);
+}
+
+#[test]
+fn a_link_between_two_who_have_their_branches_begins_beside_the_tree_and_a_newcomers_does_not() {
+    let mut bench = Bench::new();
+    bench.befriend(1);
+    bench.befriend(2);
+    bench.settle();
+    bench.ask(1, &announcement(&[entry(&record(9, 1))]));
+    bench.settle();
+    // Known already: a connection among settled nodes. Never heard of: a newcomer.
+    bench.ask(1, &announcement(&[entry(&record(3, 1))]));
+    bench.settle();
+    for n in [3, 4] {
+        bench.connect(n, Direction::Inbound);
+        let own = record(n, 1);
+        bench.ask(n, &Message::Request(question(Some(hello(Some(&own))))));
+        for (id, message) in bench.sent_to(n) {
+            if matches!(message, Message::Request(_)) {
+                bench.answer(id, &Message::Response(page(Some(hello(None)), &[])));
+            }
+        }
+    }
+    bench.settle();
+    bench.ask(1, &announcement(&[entry(&record(10, 1))]));
+    assert_eq!(bench.announced_to(3), []);
+    assert_eq!(bench.announced_to(4), [(key(10), 1)]);
+}
