@@ -11,6 +11,7 @@ mod common;
 
 mod allowlist;
 mod foreign;
+mod sick_disk;
 
 use std::sync::Arc;
 use std::time::Duration;

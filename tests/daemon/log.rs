@@ -107,3 +107,47 @@ fn the_socket_is_given_to_the_group_that_is_named_or_not_made_at_all() {
     assert_eq!(answer["error"]["key"], "admin.group");
     assert!(!dir.path().join("btcfed.sock").exists());
 }
+
+#[test]
+fn messages_are_logged_at_every_level_when_that_is_asked_for_and_not_when_it_is_taken_back() {
+    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let other = Daemon::start_with(other_dir.path(), &["--listen", "/ip4/127.0.0.1/tcp/0"]);
+    let conf = dir.path().join("conf.yaml");
+    let with = |traced: bool| {
+        yaml(&[]) + &format!("logging:\n  level: error\n  trace_messages: {traced}\n")
+    };
+    fs::write(&conf, with(true)).unwrap();
+    let node = Daemon::start(dir.path());
+    node.json(&["peers", "add", &other.full_addr()]);
+    let kinds = |node: &Daemon, direction: &str, kind: &str| {
+        node.log().lines().any(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["target"] == "btcfed_network::messages"
+                && line["fields"]["direction"] == direction
+                && line["fields"]["kind"] == kind
+        })
+    };
+    for (direction, kind) in [("out", "request"), ("in", "answer"), ("in", "request")] {
+        wait_for(kind, LIMIT * 4, || {
+            kinds(&node, direction, kind).then_some(())
+        });
+    }
+    let other_lines = node.log();
+    assert!(
+        other_lines
+            .lines()
+            .all(|line| line.contains("btcfed_network::messages")),
+        "nothing else is told at this level: {other_lines}"
+    );
+    fs::write(&conf, with(false)).unwrap();
+    let (code, answer) = run_json(dir.path(), &["reload"]);
+    assert_eq!(
+        (code, &answer["applied"][0]["key"]),
+        (0, &"logging.trace_messages".into()),
+        "{answer}"
+    );
+    assert!(
+        !other.log().contains("btcfed_network::messages"),
+        "nobody asked this one"
+    );
+}

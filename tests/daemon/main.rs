@@ -19,6 +19,7 @@ mod faults;
 mod federation;
 mod http;
 mod insight;
+mod interface;
 mod invites;
 mod keys;
 mod kit;

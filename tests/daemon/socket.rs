@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::common::daemon::{Daemon, run, run_json};
+use crate::common::wait_for;
 
 const LOCAL: [&str; 2] = ["--listen", "/ip4/127.0.0.1/tcp/0"];
 
@@ -171,4 +172,40 @@ fn idle_clients_lock_nobody_out() {
     // Those who came last are still served.
     let answer = ask(&idle[139], r#"{"id":1,"method":"status"}"#);
     assert!(answer["result"].is_object(), "{answer}");
+}
+
+#[test]
+fn at_most_half_of_the_places_are_for_those_who_follow_events() {
+    const MOST: usize = 64;
+    let dir = tempfile::tempdir().unwrap();
+    let node = Daemon::start_with(dir.path(), &LOCAL);
+    let follow = r#"{"id":1,"method":"events","params":{"follow":true}}"#;
+    let mut followers: Vec<UnixStream> = (0..MOST).map(|_| open(dir.path())).collect();
+    for stream in &followers {
+        assert!(ask(stream, follow)["result"].is_object());
+    }
+    let (code, refused) = run_json(dir.path(), &["events", "--follow"]);
+    assert_ne!(code, 0, "{refused}");
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("64 callers follow the events already"),
+        "{refused}"
+    );
+    assert!(
+        refused["error"]["hint"]
+            .as_str()
+            .unwrap()
+            .contains("--follow"),
+        "{refused}"
+    );
+    // Everything else is still there.
+    assert!(node.json(&["events"])["events"].is_array());
+    assert_eq!(node.json(&["status"])["peers"]["waiting"], 0);
+    assert_eq!(node.json(&["status"])["listeners_down"], json!([]));
+    drop(followers.pop());
+    wait_for("a place", Duration::from_secs(10), || {
+        ask(&open(dir.path()), follow)["result"]
+            .is_object()
+            .then_some(())
+    });
 }

@@ -48,4 +48,4 @@ pub use btcfed_core::{NodeConfig, SecretKey};
 pub use btcfed_node_orchestrator::{
     NodeError, NodeEvent, NodeEvents, NodeHandle, NodeStatus, ReloadReport,
 };
-pub use wire::{BuildError, Node, NodeBuilder};
+pub use wire::{BuildError, Node, NodeBuilder, StoreOptions};

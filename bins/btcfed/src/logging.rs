@@ -5,6 +5,7 @@ mod target;
 mod temporary;
 
 use std::fmt;
+use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,6 +81,9 @@ pub struct FileError {
     error: io::Error,
 }
 
+/// The part that tells of each message, of the exchange and of registered protocols.
+const MESSAGES: &str = "btcfed_network::messages";
+
 /// Our crates, without their common prefix.
 const OUR_CRATES: [&str; 6] = [
     "core",
@@ -138,6 +142,11 @@ impl Logging {
     /// Waits until everything that was logged before is written, but not longer than `limit`. False when it was not.
     pub fn flush(&self, limit: Duration) -> bool {
         self.queue.flush(limit)
+    }
+
+    /// Resolves when the thread that writes the log has ended, which it never should. Cancellation: safe.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.queue.ended()
     }
 
     fn use_filter(&self, filter: EnvFilter) {
@@ -209,6 +218,9 @@ fn filter(config: &LoggingConfig) -> EnvFilter {
             text
         }
     };
+    if config.trace_messages {
+        text.push_str(&format!(",{MESSAGES}=debug"));
+    }
     if !config.filter.is_empty() {
         text.push(',');
         text.push_str(&config.filter);
@@ -285,6 +297,21 @@ mod tests {
                     "{text}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn messages_are_told_at_every_level_when_that_is_asked_for() {
+        for level in LogLevel::ALL {
+            let mut config = with(level);
+            let tells = |config: &LoggingConfig| {
+                let text = filter(config).to_string();
+                text.split(',')
+                    .any(|part| part == "btcfed_network::messages=debug")
+            };
+            assert!(!tells(&config));
+            config.trace_messages = true;
+            assert!(tells(&config), "{level:?}");
         }
     }
 

@@ -57,11 +57,15 @@ pub fn status(status: &NodeStatus) -> Value {
             "uptime_s": status.uptime.as_secs(),
             "state": status.state.as_str(),
             "listen": texts(&status.listen),
+            "listeners_down": status.lost_listeners.iter()
+                .map(|lost| json!({ "address": lost.addr.to_string(), "since": time_text(lost.since), "reason": lost.reason }))
+                .collect::<Vec<_>>(),
             "announce": texts(&status.announced),
             "peers": {
                 "known": status.known,
                 "connected": status.connections.len(),
                 "banned": status.banned,
+                "waiting": status.waiting,
             },
             "config": {
                 "revision": status.config_revision,

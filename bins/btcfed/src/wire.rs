@@ -1,6 +1,9 @@
 //! The wiring: the only place that names the concrete parts of a node.
 
+use std::fmt;
+use std::future::Future;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +21,8 @@ use btcfed_network::SpawnOptions;
 use btcfed_node_orchestrator::{
     Node as Orchestrator, NodeError, NodeHandle, NodeParts, TokioClock,
 };
-use btcfed_peer_store::{FilePeerStore, StoreOptions};
+use btcfed_peer_store::FilePeerStore;
+pub use btcfed_peer_store::StoreOptions;
 use tokio::sync::mpsc::Receiver;
 
 use crate::trace::Tracer;
@@ -62,6 +66,7 @@ pub struct NodeBuilder {
     secret: SecretKey,
     seed: Option<u64>,
     store: Option<Arc<dyn PeerStore>>,
+    store_options: Option<StoreOptions>,
     tracer: Tracer,
 }
 
@@ -80,6 +85,7 @@ impl NodeBuilder {
             secret,
             seed: None,
             store: None,
+            store_options: None,
             tracer: Tracer::default(),
         }
     }
@@ -145,6 +151,14 @@ impl NodeBuilder {
         self
     }
 
+    /// How the peers file is kept, instead of what the configuration says. A reload changes what differs between two
+    /// configurations, as always.
+    #[must_use]
+    pub fn store_options(mut self, options: StoreOptions) -> Self {
+        self.store_options = Some(options);
+        self
+    }
+
     /// Where messages are handed to people who look for a fault.
     #[must_use]
     pub fn tracer(mut self, tracer: Tracer) -> Self {
@@ -159,10 +173,16 @@ impl NodeBuilder {
     pub async fn build(self) -> Result<Node, BuildError> {
         let started = Instant::now();
         let mut components = self.components;
+        let mut file = None;
         let store = match self.store {
             Some(store) => store,
             None => {
-                let store = Arc::new(open_store(&self.config)?);
+                let store = match self.store_options {
+                    Some(options) => FilePeerStore::open(options)?,
+                    None => open_store(&self.config)?,
+                };
+                let store = Arc::new(store);
+                file = Some(Box::pin(store.unexpected_end()) as Unexpected);
                 components.push(Arc::clone(&store) as Arc<dyn Reconfigure>);
                 store
             }
@@ -204,16 +224,30 @@ impl NodeBuilder {
         });
         Ok(Node {
             inner,
+            file,
             build_time: started.elapsed(),
         })
     }
 }
 
+/// Resolves when something ended that should not have.
+type Unexpected = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A node with every part in place.
-#[derive(Debug)]
 pub struct Node {
     inner: Orchestrator,
+    /// Resolves when the peers file is not saved any more.
+    file: Option<Unexpected>,
     build_time: Duration,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("inner", &self.inner)
+            .field("build_time", &self.build_time)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Node {
@@ -240,7 +274,21 @@ impl Node {
     /// # Errors
     /// A task the node depends on ended, or its last state could not be saved.
     pub async fn run(self) -> Result<(), NodeError> {
-        self.inner.run().await
+        let Some(file) = self.file else {
+            return self.inner.run().await;
+        };
+        let handle = self.inner.handle();
+        let mut running = pin!(self.inner.run());
+        tokio::select! {
+            ended = &mut running => ended,
+            () = file => {
+                tracing::error!(task = "store", "task failed");
+                handle.shutdown().await;
+                // What cannot be saved follows from it: the cause is what people need.
+                drop(running.await);
+                Err(NodeError::TaskEnded("store"))
+            }
+        }
     }
 }
 
@@ -249,7 +297,7 @@ impl Node {
 /// # Errors
 /// It cannot be opened. A damaged file is no error.
 pub fn open_store(config: &NodeConfig) -> Result<FilePeerStore, StoreError> {
-    FilePeerStore::open(StoreOptions::new(&config.peers.file).with_config(&config.storage))
+    FilePeerStore::open(StoreOptions::new(&config.peers.file).with_config(config))
 }
 
 /// Opens a peers file for one command: nobody watches it, and what is changed goes straight into the file.

@@ -9,6 +9,7 @@ use btcfed_core::{NodeConfig, SecretKey};
 use crate::draft::Draft;
 use crate::keys::{self, Key, VERSION};
 use crate::lines::{Lines, Place};
+use crate::not_offered;
 use crate::problems::{Problems, Site};
 use crate::quote::plain;
 use crate::raw::{self, Documents, Raw, SyntaxError};
@@ -482,6 +483,14 @@ fn unknown(section: &str, name: &str, briefly: bool) -> (String, Option<String>)
     let reason = "unknown key".to_owned();
     if briefly {
         return (reason, None);
+    }
+    let full = if section.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{section}.{name}")
+    };
+    if let Some(explained) = not_offered::explain(&full) {
+        return explained;
     }
     if let Some(key) = keys::key(name) {
         let (parent, leaf) = key.split();

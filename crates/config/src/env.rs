@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::convert::{Build, Origin, from_text};
 use crate::keys::{Key, keys};
+use crate::not_offered;
 use crate::problems::Site;
 use crate::quote::{plain, quote};
 use crate::rule::Rule;
@@ -150,6 +151,9 @@ fn variable(name: &str, rest: &str, value: &OsStr, build: &mut Build) {
             build,
         );
     }
+    if let Some((reason, hint)) = not_offered::explain(&flat.replace("__", ".")) {
+        return build.problems.add(site.problem(&reason, hint));
+    }
     let Some(key) = exact else {
         if meant.is_some() || rest.contains("__") {
             let near = meant
@@ -179,6 +183,9 @@ fn apply_flag(flag: &FlagValue, build: &mut Build) {
     let mut site = Site::file(&flag.flag);
     site.key = Some(plain(&flag.key));
     let Some(key) = settable().find(|key| key.name == flag.key) else {
+        if let Some((reason, hint)) = not_offered::explain(&flag.key) {
+            return build.problems.add(site.problem(&reason, hint));
+        }
         let near = suggest::nearest(&flag.key, settable().map(|key| key.name));
         return build.problems.add(site.problem(
             "unknown key",

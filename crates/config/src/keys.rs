@@ -162,7 +162,7 @@ const fn restart(name: &'static str, default: &'static str, help: &'static str, 
 }
 
 // One row per key. The limits are part of the documented interface: widening one is an addition, narrowing one is not.
-static KEYS: [Key; 54] = [
+static KEYS: [Key; 58] = [
     restart("version", "1", "the form of this file", Rule::Version),
     restart(
         "node.private_key",
@@ -439,6 +439,26 @@ static KEYS: [Key; 54] = [
             draft.config.peers.forget_after = value
         }),
     ),
+    live(
+        "peers.max_peers",
+        "10000",
+        "most peers that are kept; beyond it go peers you did not choose, hearsay first",
+        Rule::Count {
+            min: 100,
+            max: 10_000,
+            set: |draft, value| draft.config.peers.bounds.max_peers = value.into(),
+        },
+    ),
+    live(
+        "peers.max_addresses_per_peer",
+        "8",
+        "most addresses kept of one peer beside those you wrote; beyond it go the least trusted",
+        Rule::Count {
+            min: 1,
+            max: 8,
+            set: |draft, value| draft.config.peers.bounds.max_addresses = value.into(),
+        },
+    ),
     restart(
         "peers.file",
         "peers.yaml",
@@ -482,6 +502,12 @@ static KEYS: [Key; 54] = [
         Rule::OptionalPath(|draft, value| draft.config.logging.file = value),
     ),
     live(
+        "logging.trace_messages",
+        "false",
+        "log each message to and from peers, whatever the level: kind, size, who and which request",
+        Rule::Flag(|draft, value| draft.config.logging.trace_messages = value),
+    ),
+    live(
         "storage.lock_timeout",
         "5s",
         "how long to wait for the lock of the peers file",
@@ -510,6 +536,16 @@ static KEYS: [Key; 54] = [
         span(10, HOUR, |draft, value| {
             draft.config.storage.flush_interval = value
         }),
+    ),
+    live(
+        "storage.backups",
+        "5",
+        "how many older copies of the peers file are kept, spread over their age; 0 keeps only the last save",
+        Rule::Count {
+            min: 0,
+            max: 5,
+            set: |draft, value| draft.config.storage.backups = value.into(),
+        },
     ),
     restart(
         "storage.journal",

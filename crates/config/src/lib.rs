@@ -64,6 +64,7 @@ mod keys;
 mod last_good;
 mod lines;
 mod log_filter;
+mod not_offered;
 mod problems;
 mod quote;
 mod raw;

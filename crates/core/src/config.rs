@@ -11,6 +11,8 @@ use crate::addr::{AddrWithId, PeerAddr};
 use crate::backoff::BackoffPolicy;
 use crate::breaker::BreakerPolicy;
 use crate::error::ErrorKind;
+use crate::limits;
+use crate::set::SetBounds;
 
 /// Which Bitcoin network a federation works on. Peers of another one are refused in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -264,6 +266,8 @@ pub struct PeersConfig {
     pub forget_after: Duration,
     /// How long a dial may take: name resolution, TCP, Noise and Yamux together.
     pub connection_timeout: Duration,
+    /// How much of what nobody chose is kept.
+    pub bounds: SetBounds,
 }
 
 impl PeersConfig {
@@ -276,8 +280,13 @@ impl PeersConfig {
             .any(|pattern| matches_pattern(pattern.as_bytes(), agent.as_bytes()))
     }
 
-    fn values(&self) -> [(&'static str, String); 9] {
+    fn values(&self) -> [(&'static str, String); 11] {
         [
+            ("peers.max_peers", self.bounds.max_peers.to_string()),
+            (
+                "peers.max_addresses_per_peer",
+                self.bounds.max_addresses.to_string(),
+            ),
             ("peers.deny_agents", list(&quoted(&self.deny_agents))),
             ("peers.file", self.file.display().to_string()),
             ("peers.mode", self.mode.as_str().to_owned()),
@@ -343,6 +352,8 @@ pub struct StorageConfig {
     pub flush_interval: Duration,
     /// Whether changes are written to a journal first.
     pub journal: bool,
+    /// How many older copies of the file are kept.
+    pub backups: usize,
 }
 
 /// `admin.*`.
@@ -377,10 +388,12 @@ pub struct LoggingConfig {
     pub filter: String,
     /// Where it goes; standard error without a file.
     pub file: Option<PathBuf>,
+    /// Whether each message to and from peers is logged, whatever the level.
+    pub trace_messages: bool,
 }
 
 impl LoggingConfig {
-    fn values(&self) -> [(&'static str, String); 5] {
+    fn values(&self) -> [(&'static str, String); 6] {
         let file = self.file.as_ref().map(|file| file.display().to_string());
         [
             ("logging.level", self.level.as_str().to_owned()),
@@ -388,6 +401,7 @@ impl LoggingConfig {
             ("logging.color", self.color.as_str().to_owned()),
             ("logging.filter", self.filter.clone()),
             ("logging.file", file.unwrap_or_default()),
+            ("logging.trace_messages", self.trace_messages.to_string()),
         ]
     }
 }
@@ -410,6 +424,7 @@ impl Default for NodeConfig {
                 stale_after: Duration::from_secs(24 * 3600),
                 forget_after: Duration::from_secs(30 * 24 * 3600),
                 connection_timeout: Duration::from_secs(10),
+                bounds: SetBounds::default(),
             },
             storage: StorageConfig {
                 lock_timeout: Duration::from_secs(5),
@@ -417,6 +432,7 @@ impl Default for NodeConfig {
                 debounce: Duration::from_millis(250),
                 flush_interval: Duration::from_secs(1),
                 journal: true,
+                backups: limits::MAX_BACKUPS,
             },
             admin: AdminConfig {
                 socket: PathBuf::from("btcfed.sock"),
@@ -574,6 +590,7 @@ impl NodeConfig {
                 format_duration(storage.flush_interval),
             ),
             ("storage.journal", storage.journal.to_string()),
+            ("storage.backups", storage.backups.to_string()),
             ("shutdown.timeout", format_duration(self.shutdown_timeout)),
         ]);
         values.extend(self.admin.values());

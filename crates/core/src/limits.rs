@@ -23,6 +23,9 @@ pub const MAX_FRAME_BYTES: usize = 65_536;
 /// Longest text of a public or private key, in bytes: the 68-byte private form takes 92 characters of base64.
 pub const MAX_KEY_TEXT_BYTES: usize = 128;
 
+/// Most older copies of the peers file that are kept: one of each order of age, from a minute to more than a week.
+pub const MAX_BACKUPS: usize = 5;
+
 /// Longest name an operator may give a peer, in bytes: one column of a terminal table.
 pub const MAX_NAME_BYTES: usize = 64;
 

@@ -299,6 +299,22 @@ impl PeerRecord {
         self.addresses.iter().any(|known| known.addr == addr)
     }
 
+    /// True when more addresses than `max` were not written by the operator.
+    pub(crate) fn has_more_addresses_than(&self, max: usize) -> bool {
+        let by_others = self.addresses.iter().rev();
+        by_others
+            .take_while(|known| known.source != AddressSource::Operator)
+            .nth(max)
+            .is_some()
+    }
+
+    /// Drops addresses, the least trusted first, until at most `max` are left that the operator did not write.
+    pub(crate) fn limit_addresses(&mut self, max: usize) {
+        while self.has_more_addresses_than(max) {
+            self.addresses.pop();
+        }
+    }
+
     /// Replaces the addresses vouched for by the owner's signature, keeping what is known about the ones that stay.
     /// Addresses of higher precedence are untouched. Returns whether anything changed.
     pub fn set_signed_addresses(&mut self, signed: &[PeerAddr]) -> bool {

@@ -1,5 +1,6 @@
 //! A consistent picture of everything known: peers, bans, forgotten keys. Changed only by applying patches.
 
+mod bounds;
 mod entry;
 mod tree;
 
@@ -17,6 +18,7 @@ use crate::peer::{AddressSource, Forgotten, PeerRecord, PeerSource, PeerStatus};
 use crate::record::SignedRecord;
 use crate::time::{Now, Timestamp};
 
+pub use bounds::SetBounds;
 pub use entry::{SetEntry, SetPlace};
 use tree::Tree;
 
@@ -198,11 +200,25 @@ impl PeerSet {
         patch: &PeerPatch,
         now: Now,
     ) -> Result<(Self, Vec<PeerChange>), PatchError> {
+        self.apply_within(patch, now, &SetBounds::default())
+    }
+
+    /// [`apply`](Self::apply) to a set that may hold as much as `bounds` say.
+    ///
+    /// # Errors
+    /// As for [`apply`](Self::apply).
+    pub fn apply_within(
+        &self,
+        patch: &PeerPatch,
+        now: Now,
+        bounds: &SetBounds,
+    ) -> Result<(Self, Vec<PeerChange>), PatchError> {
         let mut next = self.clone();
         let mut changes = Vec::new();
         for op in &patch.ops {
-            next.apply_op(op, now.wall, &mut changes)?;
+            next.apply_op(op, now.wall, bounds.max_peers, &mut changes)?;
         }
+        next.limit_addresses_of(&changes, bounds);
         let mut told = HashSet::with_capacity(changes.len());
         changes.retain(|change| told.insert(change.clone()));
         Ok((next, changes))
@@ -212,6 +228,7 @@ impl PeerSet {
         &mut self,
         op: &PeerOp,
         now: Timestamp,
+        max_peers: usize,
         changes: &mut Vec<PeerChange>,
     ) -> Result<(), PatchError> {
         match op {
@@ -224,8 +241,8 @@ impl PeerSet {
                     contact_succeeded(record, addr.as_ref(), now)
                 });
             }
-            PeerOp::Create(record) => self.create((**record).clone(), now, changes)?,
-            PeerOp::Learn(record) => self.learn(record, now, changes),
+            PeerOp::Create(record) => self.create((**record).clone(), now, max_peers, changes)?,
+            PeerOp::Learn(record) => self.learn(record, now, max_peers, changes),
             PeerOp::Measured { key, rtt } => {
                 self.touch(key, changes, |record| record.stats.measured_rtt(*rtt))
             }
@@ -240,13 +257,14 @@ impl PeerSet {
         &mut self,
         mut record: PeerRecord,
         now: Timestamp,
+        max_peers: usize,
         changes: &mut Vec<PeerChange>,
     ) -> Result<(), PatchError> {
         if self.contains(&record.key) {
             return Err(PatchError::Duplicate(record.peer_id()));
         }
         check_texts(&record)?;
-        changes.extend(self.make_room(record.is_reserved())?);
+        changes.extend(self.make_room(record.is_reserved(), max_peers)?);
         if record.source.is_chosen_by_operator() {
             self.forgotten.remove(&record.key);
         }
@@ -279,7 +297,13 @@ impl PeerSet {
         Ok(PeerChange::Removed(*key))
     }
 
-    fn learn(&mut self, signed: &SignedRecord, now: Timestamp, changes: &mut Vec<PeerChange>) {
+    fn learn(
+        &mut self,
+        signed: &SignedRecord,
+        now: Timestamp,
+        max_peers: usize,
+        changes: &mut Vec<PeerChange>,
+    ) {
         let key = signed.key();
         if self.ban_of(&key, now).is_some() {
             return;
@@ -290,7 +314,7 @@ impl PeerSet {
             return;
         }
         let Some(known) = self.peers.get_mut(&key) else {
-            return self.learn_new(signed, now, changes);
+            return self.learn_new(signed, now, max_peers, changes);
         };
         if known
             .record
@@ -323,7 +347,13 @@ impl PeerSet {
         changes.push(PeerChange::Updated(key));
     }
 
-    fn learn_new(&mut self, signed: &SignedRecord, now: Timestamp, changes: &mut Vec<PeerChange>) {
+    fn learn_new(
+        &mut self,
+        signed: &SignedRecord,
+        now: Timestamp,
+        max_peers: usize,
+        changes: &mut Vec<PeerChange>,
+    ) {
         if signed.is_leaving() {
             return;
         }
@@ -331,7 +361,7 @@ impl PeerSet {
         record.set_signed_addresses(signed.addresses());
         record.record = Some(signed.clone());
         // A full list is no error for gossip: the newcomer is ignored.
-        if self.create(record, now, changes).is_ok() {
+        if self.create(record, now, max_peers, changes).is_ok() {
             self.forgotten.remove(&signed.key());
         }
     }
@@ -412,8 +442,12 @@ impl PeerSet {
 
     /// Makes room for one more peer, unless the newcomer is reserved: evicts the worst peer nobody chose. A banned one
     /// goes first (its ban stays, and no flood of banned keys fills the list), then hearsay, then what fails most.
-    fn make_room(&mut self, reserved: bool) -> Result<Option<PeerChange>, PatchError> {
-        if reserved || self.peers.len() < limits::MAX_PEERS {
+    fn make_room(
+        &mut self,
+        reserved: bool,
+        max_peers: usize,
+    ) -> Result<Option<PeerChange>, PatchError> {
+        if reserved || self.peers.len() < max_peers {
             return Ok(None);
         }
         let victim = self
@@ -437,7 +471,7 @@ impl PeerSet {
             .map(|record| record.key)
             .ok_or(PatchError::Full {
                 what: "peers",
-                limit: limits::MAX_PEERS,
+                limit: max_peers,
             })?;
         self.peers.remove(&victim);
         Ok(Some(PeerChange::Removed(victim)))

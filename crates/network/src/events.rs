@@ -17,7 +17,7 @@ use crate::connection::Change;
 use crate::error::{chain, classify, cut};
 use crate::host::Host;
 use crate::requests::Outgoing;
-use crate::{PROTOCOL, convert};
+use crate::{MESSAGES, PROTOCOL, convert};
 
 type FrameEvent = request_response::Event<Vec<u8>, Vec<u8>>;
 
@@ -337,7 +337,7 @@ impl Host {
                 channel,
             } => match self.incoming.insert(request_id, channel) {
                 Some(token) => {
-                    tracing::debug!(id = %token, dial, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "request", bytes = request.len(), "message");
+                    tracing::debug!(target: MESSAGES, id = %token, dial, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "request", bytes = request.len(), "message");
                     self.tell(NetworkEvent::Request {
                         peer,
                         token,
@@ -351,7 +351,7 @@ impl Host {
                 response,
             } => {
                 if let Some(request) = self.outgoing.finished(request_id) {
-                    tracing::debug!(id = %request.id, dial, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "answer", bytes = response.len(), "message");
+                    tracing::debug!(target: MESSAGES, id = %request.id, dial, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "answer", bytes = response.len(), "message");
                     self.tell(NetworkEvent::Response {
                         id: request.id,
                         peer,

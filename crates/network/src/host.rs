@@ -24,7 +24,6 @@ use libp2p::swarm::{Config, ConnectionId, SwarmEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::PROTOCOL;
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::cancel::Cancels;
 use crate::connection::{Closing, ConnectionTable, Liveness};
@@ -45,6 +44,7 @@ use crate::resolved::Resolved;
 use crate::resolver::Naming;
 use crate::stats::Counters;
 use crate::transport::{self, SetupTimeout};
+use crate::{MESSAGES, PROTOCOL};
 
 /// What woke the task.
 #[expect(
@@ -510,7 +510,7 @@ impl Host {
                 Some(peer) => {
                     let to = request.peer.peer_id();
                     let dial = self.dialled.get(&request.peer).map(tracing::field::display);
-                    tracing::debug!(id = %request.id, dial, peer = %to, protocol = PROTOCOL, direction = "out", kind = "request", bytes = request.frame.len(), "message");
+                    tracing::debug!(target: MESSAGES, id = %request.id, dial, peer = %to, protocol = PROTOCOL, direction = "out", kind = "request", bytes = request.frame.len(), "message");
                     let name = frames.send_request(&peer, request.frame.clone());
                     self.outgoing.sent(name, request);
                 }
@@ -531,7 +531,7 @@ impl Host {
         let Some((name, channel)) = self.incoming.answer(token) else {
             return;
         };
-        tracing::debug!(id = %token, protocol = PROTOCOL, direction = "out", kind = "answer", bytes = frame.len(), "message");
+        tracing::debug!(target: MESSAGES, id = %token, protocol = PROTOCOL, direction = "out", kind = "answer", bytes = frame.len(), "message");
         if frame.len() > MAX_FRAME_BYTES {
             // Dropping the channel resets the stream: the peer is told at once that there is no answer.
             tracing::error!(

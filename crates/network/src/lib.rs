@@ -100,6 +100,9 @@ pub use stats::NetworkStats;
 /// The name under which peers negotiate the frame protocol. One stream carries one request frame and one answer frame.
 pub const PROTOCOL: &str = "/vtcp/btc-foundation/v1.0.0";
 
+/// The part of the log that tells of each message, of the exchange and of registered protocols.
+pub(crate) const MESSAGES: &str = "btcfed_network::messages";
+
 /// Starts the network task. Every listener is bound, and its concrete addresses are known, when this returns.
 ///
 /// The task ends when the last clone of the handle is dropped, or the events are: it writes the answers that were

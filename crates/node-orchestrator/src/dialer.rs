@@ -250,7 +250,7 @@ impl Dialer {
         if self.is_in_flight(&target) {
             return false;
         }
-        if self.in_flight.len() >= view.config.network.max_pending || !self.within_rate(now) {
+        if !self.within_rate(now) || self.in_flight.len() >= view.config.network.max_pending {
             self.look_again_at(self.window.0.saturating_add(Duration::from_secs(1)));
             return false;
         }

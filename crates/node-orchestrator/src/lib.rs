@@ -29,6 +29,7 @@
 //! | `claims` | no address is dialled for many learned peers at once |
 //! | `staleness` | who is too old to be dialled first, or to be kept |
 //! | `dialer` | whom to dial and when |
+//! | `lost_listeners` | where nobody can connect any more, and since when |
 //! | `misled` | at which addresses somebody else answers |
 //! | `own_record` | what this node says about itself |
 //! | `penalty` | the one place that maps misbehaviour to a reaction |
@@ -45,6 +46,7 @@ mod event;
 mod failures;
 mod handle;
 mod logic;
+mod lost_listeners;
 mod misled;
 mod outbox;
 mod own_record;
@@ -58,6 +60,7 @@ pub use clock::TokioClock;
 pub use connections::Connection;
 pub use event::NodeEvent;
 pub use handle::{NODE_EVENT_QUEUE, NodeEvents, NodeHandle, Stopped};
+pub use lost_listeners::LostListener;
 pub use reload::{ReloadError, ReloadReport};
 pub use run::{MAX_RELOAD_WAITERS, Node, NodeError, NodeParts};
 pub use status::{NodeCounters, NodeState, NodeStatus};

@@ -27,6 +27,7 @@ use crate::connections::Connections;
 use crate::dialer::{Dialer, View};
 use crate::event::{Action, Event, NodeEvent};
 use crate::failures::describe;
+use crate::lost_listeners::LostListeners;
 use crate::own_record::{OwnRecord, published_addresses, unreachable_reason};
 use crate::penalty;
 use crate::staleness::Sweeper;
@@ -48,6 +49,8 @@ pub(crate) struct NodeLogic {
     pub(crate) counters: NodeCounters,
     pub(crate) exchange: Box<dyn Exchange>,
     pub(crate) listen: Vec<PeerAddr>,
+    /// Where a listener is missing.
+    pub(crate) lost: LostListeners,
     pub(crate) set: Arc<PeerSet>,
     admission: Admission,
     dialer: Dialer,
@@ -83,6 +86,7 @@ impl NodeLogic {
             counters: NodeCounters::default(),
             exchange,
             listen: Vec::new(),
+            lost: LostListeners::default(),
             set,
             admission: Admission::default(),
             dialer: Dialer::default(),
@@ -354,6 +358,7 @@ impl NodeLogic {
     }
 
     fn on_listening(&mut self, now: Now, addr: PeerAddr) {
+        self.lost.found(&addr);
         if self.listen.contains(&addr) {
             return;
         }
@@ -367,10 +372,7 @@ impl NodeLogic {
         if !self.listen.contains(addr) {
             return;
         }
-        match error {
-            Some(error) => tracing::warn!(%addr, error, "no longer listening"),
-            None => tracing::info!(%addr, "no longer listening"),
-        }
+        self.lost.closed(now.wall, addr, error);
         self.listen.retain(|known| known != addr);
         self.actions
             .push(Action::Tell(NodeEvent::ListenClosed(addr.clone())));
@@ -379,6 +381,7 @@ impl NodeLogic {
 
     fn on_reconfigured(&mut self, now: Now, config: Arc<NodeConfig>) {
         self.config = config;
+        self.lost.reconfigured(&self.config.network.addresses);
         self.dialer.reconfigured(&self.config);
         self.update_admission();
         self.feed(now, Input::Reconfigured(Arc::clone(&self.config)));

@@ -407,6 +407,7 @@ impl Node {
             state,
             uptime: now.monotonic.saturating_since(self.started),
             listen: self.logic.listen.clone(),
+            lost_listeners: self.logic.lost.all().to_vec(),
             announced: self.logic.announced(),
             known: set.len(),
             banned: set.iter().filter(|record| record.is_banned()).count(),

@@ -9,6 +9,7 @@ use btcfed_core::key::PeerId;
 use btcfed_core::store::StoreHealth;
 
 use crate::connections::Connection;
+use crate::lost_listeners::LostListener;
 
 /// How a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct NodeStatus {
     pub uptime: Duration,
     /// The concrete addresses that accept connections.
     pub listen: Vec<PeerAddr>,
+    /// Addresses that accepted connections and ceased to though they are configured; the node tries to bind them again.
+    pub lost_listeners: Vec<LostListener>,
     /// What it tells others about where to find it.
     pub announced: Vec<PeerAddr>,
     /// Peers known, banned ones included.

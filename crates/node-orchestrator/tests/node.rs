@@ -412,6 +412,30 @@ async fn the_own_record_follows_the_listeners_and_outruns_a_newer_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listener_that_is_lost_is_told_until_it_is_back_and_one_that_was_taken_down_is_not() {
+    let node = Harness::start(|_| {}).await;
+    let addr = test_addr(4000);
+    let down = async || node.handle.status().await.unwrap().lost_listeners;
+    for (error, is_down) in [(None, false), (Some("gone".to_owned()), true)] {
+        node.tell(NetworkEvent::Listening { addr: addr.clone() })
+            .await;
+        node.settle().await;
+        assert_eq!(down().await, []);
+        let addr = addr.clone();
+        node.tell(NetworkEvent::ListenClosed { addr, error }).await;
+        node.settle().await;
+        assert_eq!(down().await.len() == 1, is_down);
+    }
+    assert_eq!(
+        (&down().await[0].addr, down().await[0].reason.as_str()),
+        (&addr, "gone")
+    );
+    node.tell(NetworkEvent::Listening { addr }).await;
+    node.settle().await;
+    assert_eq!(down().await, []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_busy_network_gets_every_command_later_and_in_order() {
     let mut node = Harness::start(|_| {}).await;
     node.network.set_busy(true);

@@ -373,7 +373,8 @@ impl TheFile {
         let bytes = self.document.bytes();
         let (disk, now) = (self.disk(), self.shared.now());
         let like = self.info.as_ref();
-        match base::write(&*disk, target, &bytes, like, now, self.is_risky) {
+        let copies = self.shared.tuning().backups;
+        match base::write(&*disk, target, &bytes, like, now, (self.is_risky, copies)) {
             Ok(()) => self.is_risky = false,
             Err(error) => tracing::warn!(%error, "the copy of the peers file is not up to date"),
         }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use btcfed_core::config::StorageConfig;
+use btcfed_core::SetBounds;
+use btcfed_core::config::{NodeConfig, StorageConfig};
+use btcfed_core::limits;
 use btcfed_core::metrics::{Metrics, NoMetrics};
 use btcfed_core::store::StoreError;
 use btcfed_core::time::Clock;
@@ -20,6 +22,9 @@ pub(crate) struct Tuning {
     pub(crate) watch: bool,
     pub(crate) debounce: Duration,
     pub(crate) flush_interval: Duration,
+    /// How many older copies of the file are kept.
+    pub(crate) backups: usize,
+    pub(crate) bounds: SetBounds,
 }
 
 impl Default for Tuning {
@@ -29,6 +34,8 @@ impl Default for Tuning {
             watch: true,
             debounce: Duration::from_millis(250),
             flush_interval: Duration::from_secs(1),
+            backups: limits::MAX_BACKUPS,
+            bounds: SetBounds::default(),
         }
     }
 }
@@ -50,15 +57,23 @@ impl Tuning {
             old.flush_interval,
             new.flush_interval,
         );
+        take(&mut self.backups, old.backups, new.backups);
+        take(&mut self.bounds, old.bounds, new.bounds);
         self
     }
 
-    pub(crate) const fn of(config: &StorageConfig) -> Self {
+    pub(crate) const fn of(config: &NodeConfig) -> Self {
+        Self::with(&config.storage, config.peers.bounds)
+    }
+
+    const fn with(config: &StorageConfig, bounds: SetBounds) -> Self {
         Self {
             lock_timeout: config.lock_timeout,
             watch: config.watch,
             debounce: config.debounce,
             flush_interval: config.flush_interval,
+            backups: config.backups,
+            bounds,
         }
     }
 }
@@ -118,13 +133,13 @@ impl StoreOptions {
         })
     }
 
-    /// As `storage.*` of a configuration says. A reload changes what differs between two configurations; what is set by
+    /// As `storage.*` and the bounds of `peers.*` of a configuration say. A reload changes what differs between two configurations; what is set by
     /// the other methods stays until a configuration changes that key.
     #[must_use]
-    pub const fn with_config(mut self, config: &StorageConfig) -> Self {
+    pub const fn with_config(mut self, config: &NodeConfig) -> Self {
         self.tuning = Tuning::of(config);
         self.configured = self.tuning;
-        self.journal = config.journal;
+        self.journal = config.storage.journal;
         self
     }
 

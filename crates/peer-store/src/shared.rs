@@ -9,8 +9,8 @@ use btcfed_core::limits::{MAX_FORGOTTEN, STORE_EVENT_QUEUE};
 use btcfed_core::patch::{PeerChange, PeerPatch};
 use btcfed_core::set::SetPlace;
 use btcfed_core::store::{Reloaded, SkippedEntry, StoreError, StoreEvent, StoreHealth};
-use btcfed_core::{PeerSet, time::Timestamp};
-use tokio::sync::{broadcast, oneshot};
+use btcfed_core::{PeerSet, SetBounds, time::Timestamp};
+use tokio::sync::{Notify, broadcast, oneshot};
 
 use crate::file::revise::{Revised, Revision};
 use crate::journal::Journal;
@@ -180,6 +180,8 @@ pub(crate) struct Shared {
     pub(crate) tables: Tables,
     journal: Mutex<Journal>,
     pub(crate) wake: Condvar,
+    /// The thread has ended.
+    ended: Notify,
     pub(crate) events: broadcast::Sender<StoreEvent>,
 }
 
@@ -221,6 +223,7 @@ impl Shared {
             tables: Tables::default(),
             journal: Mutex::default(),
             wake: Condvar::new(),
+            ended: Notify::new(),
             events,
         }
     }
@@ -263,6 +266,32 @@ impl Shared {
         }
         drop(state);
         tracing::info!(path = %self.options.path.display(), ?tuning, "storage settings changed");
+        if tuning.bounds != old.bounds {
+            self.keep_within_bounds();
+        }
+        self.wake.notify_one();
+    }
+
+    /// Lets go of what nobody chose and what is beyond the bounds. The file follows with the next save.
+    pub(crate) fn keep_within_bounds(&self) {
+        let mut state = self.state();
+        let bounds = state.tuning.bounds;
+        if bounds == SetBounds::default() || state.newer_version.is_some() {
+            return;
+        }
+        let (set, changes) = state.set.shrunk_to(&bounds);
+        if changes.is_empty() {
+            return;
+        }
+        tracing::info!(
+            ?bounds,
+            changes = changes.len(),
+            "more is known than is to be kept; the rest is let go"
+        );
+        self.publish(&mut state, set, &changes);
+        state.dirty.add(changes.iter().flat_map(SetPlace::of));
+        state.dirty.is_all = true;
+        state.hard_since.get_or_insert_with(Instant::now);
         self.wake.notify_one();
     }
 
@@ -297,7 +326,8 @@ impl Shared {
     /// Applies a patch to memory.
     pub(crate) fn change(&self, patch: &PeerPatch) -> Result<(Vec<PeerChange>, Fate), StoreError> {
         let now = self.options.clock.now();
-        let apply = |set: &PeerSet| Ok(set.apply(patch, now)?);
+        let bounds = self.tuning().bounds;
+        let apply = |set: &PeerSet| Ok(set.apply_within(patch, now, &bounds)?);
         self.change_with(patch.is_hard(), false, apply)
     }
 
@@ -396,6 +426,26 @@ impl Shared {
         state.requests.push_back(request);
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// The thread has ended.
+    pub(crate) fn tell_end(&self) {
+        self.ended.notify_waiters();
+    }
+
+    /// Resolves when the thread has ended though nobody closed the store.
+    pub(crate) async fn unexpected_end(&self) {
+        loop {
+            let told = self.ended.notified();
+            let (closing, closed) = {
+                let state = self.state();
+                (state.closing, state.closed)
+            };
+            if closed && !closing {
+                return;
+            }
+            told.await;
+        }
     }
 
     pub(crate) fn is_closed(&self, operation: &'static str) -> StoreError {

@@ -62,6 +62,7 @@ impl FilePeerStore {
         }
         let shared = Arc::new(Shared::new(options));
         let worker = Worker::open(Arc::clone(&shared));
+        shared.keep_within_bounds();
         let spawned = std::thread::Builder::new()
             .name("peer-store".to_owned())
             .spawn(move || worker.run());
@@ -70,6 +71,15 @@ impl FilePeerStore {
             shared,
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// Resolves when the thread that reads and writes the file has ended though nobody closed the store: nothing is saved
+    /// any more, and only a new store helps. Does not keep the store open.
+    ///
+    /// Cancellation: safe.
+    pub fn unexpected_end(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move { shared.unexpected_end().await }
     }
 
     /// Everything known, at one moment. Never blocks on I/O and never fails.
@@ -351,7 +361,7 @@ impl SectionStore for FilePeerStore {
 #[async_trait]
 impl Reconfigure for FilePeerStore {
     async fn prepare(&self, config: &NodeConfig) -> Result<Box<dyn Staged>, ReconfigureError> {
-        let tuning = Tuning::of(&config.storage);
+        let tuning = Tuning::of(config);
         let shared = Arc::clone(&self.shared);
         Ok(Box::new(StagedFn::new(move || shared.tune(tuning))))
     }

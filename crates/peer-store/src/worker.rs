@@ -397,5 +397,6 @@ impl Drop for Worker {
         drop(state);
         waiting.into_iter().for_each(|waiter| waiter.tell(false));
         drop(requests);
+        self.shared.tell_end();
     }
 }

@@ -8,14 +8,19 @@ use btcfed_core::config::{ConfigSource, KeyChange, NodeConfig, RESTART_KEYS};
 use btcfed_core::time::Clock;
 use btcfed_node_orchestrator::{NodeHandle, ReloadError, Stopped};
 use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::admin::journal::{Events, Journal};
 use crate::admin::protocol::{self, Request};
+use crate::admin::server::MAX_CONNECTIONS;
 use crate::exit::{CliError, Exit};
 use crate::logging::Logging;
 use crate::peers::{self, Desk};
 use crate::trace::{MAX_TRACES, Trace, Tracer};
 use crate::view;
+
+/// Most callers that follow events at a time: half of the places of the socket, so that commands always find one.
+const MAX_FOLLOWERS: usize = MAX_CONNECTIONS / 2;
 
 /// Everything answers are made from.
 #[derive(Debug)]
@@ -24,6 +29,7 @@ pub(super) struct Service {
     clock: Arc<dyn Clock>,
     live: Live,
     journal: Arc<Journal>,
+    followers: Arc<Semaphore>,
 }
 
 /// What of the running program people may look at and change, beside the node.
@@ -37,7 +43,11 @@ pub(super) struct Live {
 /// What follows an answer.
 #[derive(Debug)]
 pub(super) enum Stream {
-    Events(Events),
+    Events {
+        events: Events,
+        /// Held as long as somebody follows.
+        _place: OwnedSemaphorePermit,
+    },
     Trace(Trace),
 }
 
@@ -45,7 +55,7 @@ impl Stream {
     /// The next document; `None` when there are no more.
     pub(super) async fn next(&mut self) -> Option<Value> {
         match self {
-            Self::Events(events) => events.next().await,
+            Self::Events { events, .. } => events.next().await,
             Self::Trace(trace) => trace.next().await,
         }
     }
@@ -71,7 +81,7 @@ impl From<Value> for Reply {
 }
 
 impl Service {
-    pub(super) const fn new(
+    pub(super) fn new(
         node: NodeHandle,
         clock: Arc<dyn Clock>,
         live: Live,
@@ -82,6 +92,7 @@ impl Service {
             clock,
             live,
             journal,
+            followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
         }
     }
 
@@ -92,12 +103,13 @@ impl Service {
             Err(answer) => return answer.into(),
         };
         if request.method == "events" {
-            let (recent, events) = self.journal.follow();
-            let result = view::with_schema("events", json!({ "events": recent }));
-            return Reply {
-                answer: protocol::success(&request.id, &result),
-                events: request.flag("follow").then_some(Stream::Events(events)),
-                stops: false,
+            return match self.events(&request) {
+                Ok((result, events)) => Reply {
+                    answer: protocol::success(&request.id, &result),
+                    events,
+                    stops: false,
+                },
+                Err(error) => protocol::error(&request.id, &error).into(),
             };
         }
         if request.method == "trace" {
@@ -185,6 +197,26 @@ impl Service {
         let mut answer = view::log(&logging.state());
         answer["changed"] = json!(logging.state() != before);
         Ok(view::with_schema("log-level", answer))
+    }
+
+    /// What happened lately and, for whoever wants to follow, what happens from now on.
+    fn events(&self, request: &Request) -> Result<(Value, Option<Stream>), CliError> {
+        let place = if request.flag("follow") {
+            let place = Arc::clone(&self.followers).try_acquire_owned();
+            Some(place.map_err(|_| {
+                let reason = format!("{MAX_FOLLOWERS} callers follow the events already");
+                CliError::new(Exit::Busy, "transient", reason)
+                    .hint("end one of them, or ask without --follow")
+            })?)
+        } else {
+            None
+        };
+        let (recent, events) = self.journal.follow();
+        let result = view::with_schema("events", json!({ "events": recent }));
+        Ok((
+            result,
+            place.map(|_place| Stream::Events { events, _place }),
+        ))
     }
 
     fn trace(&self, request: &Request) -> Result<(Value, Trace), CliError> {

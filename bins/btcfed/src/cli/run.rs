@@ -1,5 +1,7 @@
 //! `run`: the daemon.
 
+mod supervised;
+
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,9 +16,8 @@ use btcfed_core::network::NetworkError;
 use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_node_orchestrator::{NodeError, NodeHandle, NodeStatus, TokioClock};
 use serde_json::json;
-use tokio::task::JoinHandle;
-use tokio::task::JoinSet;
 
+use self::supervised::Supervised;
 use crate::admin::http::{HttpEndpoint, Subject};
 use crate::admin::server::AdminSocket;
 use crate::cli::args::{Color, Global, RunOptions};
@@ -96,7 +97,7 @@ async fn serve(
     kept.keep();
     let handle = node.handle();
     subject.set(handle.clone());
-    let mut admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
+    let mut tasks = supervise(&logging, socket, http, &handle);
     let signal_task = tokio::spawn(signals.with_logging(logging.clone()).serve(handle.clone()));
     tokio::spawn(systemd::serve(handle.clone()));
     if let Some(watch) = watch {
@@ -109,17 +110,35 @@ async fn serve(
         ended = &mut running => Some(ended),
         // The signal task ends only when a second signal asks to stop at once.
         _ = signal_task => None,
-        // A node that nobody can steer any more is of no use: it saves its state and makes room for a new one.
-        failed = &mut admin_task => {
-            tracing::error!(task = "admin", error = ?failed.err(), "task failed");
+        // A node that nobody can steer or watch any more is of no use: it saves its state and makes room for a new one.
+        name = tasks.first_end() => {
             handle.shutdown().await;
-            Some(running.await.and(Err(NodeError::TaskEnded("admin"))))
+            Some(running.await.and(Err(NodeError::TaskEnded(name))))
         }
     };
     announce.abort();
-    drop(http);
-    end(admin_task).await;
+    // The admin socket removes its file when it is dropped: before the lock of the node goes.
+    tasks.stop().await;
     how_it_ended(ended)
+}
+
+/// Starts what must live as long as the node.
+fn supervise(
+    logging: &Logging,
+    socket: AdminSocket,
+    http: Option<HttpEndpoint>,
+    node: &NodeHandle,
+) -> Supervised {
+    let mut tasks = Supervised::default();
+    tasks.spawn("logging", logging.ended());
+    tasks.spawn(
+        "admin",
+        socket.serve(node.clone(), Arc::new(TokioClock::new())),
+    );
+    if let Some(http) = http {
+        tasks.spawn("http", http.serve());
+    }
+    tasks
 }
 
 fn listen_to_signals() -> Result<Signals, CliError> {
@@ -132,11 +151,11 @@ fn listen_to_signals() -> Result<Signals, CliError> {
     })
 }
 
-/// The HTTP endpoint, if the configuration asks for one. It ends when what is returned is dropped.
+/// The HTTP endpoint, if the configuration asks for one.
 async fn answer_http(
     admin: &AdminConfig,
     subject: &Subject,
-) -> Result<Option<JoinSet<()>>, CliError> {
+) -> Result<Option<HttpEndpoint>, CliError> {
     let Some(at) = admin.http else {
         return Ok(None);
     };
@@ -146,17 +165,7 @@ async fn answer_http(
     if !at.ip().is_loopback() {
         tracing::warn!(%at, "ANYBODY WHO REACHES THIS ADDRESS MAY READ THE COUNTERS OF THIS NODE: admin.http_insecure is set");
     }
-    let mut task = JoinSet::new();
-    task.spawn(endpoint.serve());
-    Ok(Some(task))
-}
-
-/// Ends the admin task. That drops its socket, which removes the file; it is gone before the node lock is.
-async fn end(admin_task: JoinHandle<()>) {
-    if !admin_task.is_finished() {
-        admin_task.abort();
-        drop(admin_task.await);
-    }
+    Ok(Some(endpoint))
 }
 
 /// Watches the configuration file. Without one there is nothing to watch.

@@ -68,6 +68,22 @@ fn status_text(status: &Value) -> String {
         .as_array()
         .map(|all| all.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
+    let down = status["listeners_down"].as_array().into_iter().flatten();
+    let down: String = down
+        .map(|lost| {
+            let text = |key: &str| lost[key].as_str().unwrap_or("?");
+            format!(
+                "\n           DOWN {} since {}: {}",
+                text("address"),
+                text("since"),
+                text("reason")
+            )
+        })
+        .collect();
+    let waiting = match number("/peers/waiting") {
+        0 => String::new(),
+        count => format!(", {count} waiting for approval"),
+    };
     let uptime = btcfed_core::config::format_duration(Duration::from_secs(number("/uptime_s")));
     let store = match status.pointer("/store/reason").and_then(Value::as_str) {
         Some(reason) => format!("degraded: {reason}"),
@@ -81,7 +97,7 @@ fn status_text(status: &Value) -> String {
         ),
         format!("id         {}", text("/peer_id")),
         format!(
-            "listening  {}",
+            "listening  {}{down}",
             if listen.is_empty() {
                 "nowhere".to_owned()
             } else {
@@ -89,7 +105,7 @@ fn status_text(status: &Value) -> String {
             }
         ),
         format!(
-            "peers      {} connected of {} known, {} banned",
+            "peers      {} connected of {} known, {} banned{waiting}",
             number("/peers/connected"),
             number("/peers/known"),
             number("/peers/banned")
@@ -211,5 +227,21 @@ mod tests {
             .len(),
             0
         );
+    }
+
+    #[test]
+    fn listeners_that_are_down_and_peers_that_wait_are_told_and_nothing_where_there_are_none() {
+        let mut status = json!({ "listen": ["/ip4/127.0.0.1/tcp/1"], "listeners_down": [], "peers": {"waiting": 0} });
+        let text = status_text(&status);
+        assert!(
+            !text.contains("DOWN") && !text.contains("waiting"),
+            "{text}"
+        );
+        status["peers"]["waiting"] = json!(2);
+        status["listeners_down"] = json!([{ "address": "/ip4/192.0.2.1/tcp/1", "since": "2026-11-20T10:00:00Z", "reason": "gone" }]);
+        let text = status_text(&status);
+        assert!(text.contains("2 waiting for approval"), "{text}");
+        let line = "DOWN /ip4/192.0.2.1/tcp/1 since 2026-11-20T10:00:00Z: gone";
+        assert!(text.contains(line), "{text}");
     }
 }

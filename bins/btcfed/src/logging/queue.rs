@@ -2,12 +2,14 @@
 //! reading; the node goes on, and lines that do not fit are left out and counted.
 
 use std::fmt;
+use std::future::Future;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Most lines that wait to be written.
@@ -36,6 +38,8 @@ enum Entry {
 pub(super) struct LogQueue {
     sender: SyncSender<Entry>,
     left_out: Arc<AtomicU64>,
+    /// Closed when the thread ends.
+    alive: watch::Receiver<()>,
 }
 
 impl LogQueue {
@@ -47,10 +51,24 @@ impl LogQueue {
         let (sender, receiver) = sync_channel(MAX_WAITING_LINES);
         let left_out = Arc::new(AtomicU64::new(0));
         let told = Arc::clone(&left_out);
+        let (lives, alive) = watch::channel(());
         std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_lines(&receiver, Box::new(to), &told))?;
-        Ok(Self { sender, left_out })
+            .spawn(move || {
+                let _alive_until_the_end = lives;
+                write_lines(&receiver, Box::new(to), &told);
+            })?;
+        Ok(Self {
+            sender,
+            left_out,
+            alive,
+        })
+    }
+
+    /// Resolves when the thread that writes has ended. Does not keep it alive.
+    pub(super) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut alive = self.alive.clone();
+        async move { while alive.changed().await.is_ok() {} }
     }
 
     /// Lets all later lines go to `to`. False when the queue is full: whoever reads the old place is too slow.
@@ -160,6 +178,36 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// A place that makes its writer panic.
+    #[derive(Debug)]
+    struct Trap;
+
+    impl Sink for Trap {}
+
+    impl Write for Trap {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            panic!("injected")
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_panics_is_noticed_and_one_that_works_is_not() {
+        let good = LogQueue::start(Pipe::default()).unwrap();
+        let mut bad = LogQueue::start(Trap).unwrap();
+        bad.write_all(b"line\n").unwrap();
+        let limit = Duration::from_secs(10);
+        assert_eq!(tokio::time::timeout(limit, bad.ended()).await, Ok(()));
+        assert!(LogQueue::flush(&good, limit));
+        let soon = Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, good.ended()).await.is_err());
+        // Lines to a writer that is gone cost nothing and hold up nobody.
+        bad.write_all(b"line\n").unwrap();
     }
 
     #[test]

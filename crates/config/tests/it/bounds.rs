@@ -74,6 +74,9 @@ fn numbers_hold_their_bounds() {
         ("network.port_fallback", 0, 100),
         ("network.keepalive.failures", 1, 100),
         ("network.breaker.failures", 1, 1000),
+        ("peers.max_peers", 100, 10_000),
+        ("peers.max_addresses_per_peer", 1, 8),
+        ("storage.backups", 0, 5),
     ] {
         assert_eq!(shown(key, &format!("{least}")), least.to_string(), "{key}");
         assert_eq!(shown(key, &format!("{most}")), most.to_string(), "{key}");
@@ -139,6 +142,7 @@ fn words_and_switches_take_what_they_list() {
         ("peers.mode", &["open", "allowlist"]),
         ("storage.watch", &["true", "false"]),
         ("storage.journal", &["true", "false"]),
+        ("logging.trace_messages", &["true", "false"]),
     ] {
         for word in words {
             assert_eq!(shown(key, word), *word);
@@ -351,4 +355,37 @@ fn every_key_may_be_left_empty() {
             Effect::Live | Effect::Rebind | Effect::Restart
         ));
     }
+}
+
+#[test]
+fn a_key_that_is_left_out_on_purpose_says_why_and_what_to_do() {
+    for (key, value, why, hint) in [
+        (
+            "network.announce_private",
+            "true",
+            "private networks",
+            "network.announce",
+        ),
+        (
+            "peers.fanout",
+            "3",
+            "who is connected",
+            "network.target_outbound",
+        ),
+        (
+            "storage.fsync",
+            "false",
+            "on the disk, always",
+            "storage.flush_interval",
+        ),
+    ] {
+        let told = problem(&yaml(key, value));
+        assert!(told.contains(why) && told.contains(hint), "{told}");
+        assert!(
+            told.contains(&format!("{key}: not a key of this program")),
+            "{told}"
+        );
+    }
+    let told = problem(&yaml("peers.fanot", "3"));
+    assert!(told.contains("unknown key"), "{told}");
 }

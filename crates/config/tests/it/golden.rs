@@ -41,7 +41,7 @@ conf.yaml:16: peers.connection_timeout: expected a duration such as 100ms, found
 conf.yaml:17: peers.exchange_interval: written twice, first on line 15; keep one of them
 conf.yaml:19: logging.level: \"verbose\" is not allowed; allowed: error, warn, info, debug, trace
 conf.yaml:20: logging.format: \"jsn\" is not allowed; did you mean json?
-conf.yaml:21: storage: expected a section, found text; indent below it: lock_timeout, watch, debounce, flush_interval, journal";
+conf.yaml:21: storage: expected a section, found text; indent below it: lock_timeout, watch, debounce, flush_interval, backups, journal";
     assert_eq!(problems(text).join("\n"), expected);
 }
 

@@ -25,6 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::Served;
+use crate::MESSAGES;
 use crate::frame::{read_frame, write_frame};
 use crate::limits::MAX_APPLICATION_STREAMS_PER_PEER;
 
@@ -181,14 +182,14 @@ impl ConnectionHandler for ApplicationHandler {
 async fn ask(stream: Stream, mut command: ProtocolCommand, served: Arc<Served>) -> Ended {
     let (id, peer) = (command.id, command.peer.peer_id());
     let frame = std::mem::take(&mut command.frame);
-    tracing::debug!(%id, %peer, protocol = %command.protocol, direction = "out", kind = "request", bytes = frame.len(), "message");
+    tracing::debug!(target: MESSAGES, %id, %peer, protocol = %command.protocol, direction = "out", kind = "request", bytes = frame.len(), "message");
     let outcome = tokio::select! {
         outcome = timeout(served.timeout, converse(stream, &frame)) => outcome,
         () = command.abandoned() => return Ended::Ours,
     };
     let answer = match outcome {
         Ok(Ok(answer)) => {
-            tracing::debug!(%id, %peer, protocol = %command.protocol, direction = "in", kind = "answer", bytes = answer.len(), "message");
+            tracing::debug!(target: MESSAGES, %id, %peer, protocol = %command.protocol, direction = "in", kind = "answer", bytes = answer.len(), "message");
             Ok(answer)
         }
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
@@ -231,11 +232,11 @@ async fn serve(
         let (id, answer) = inbox
             .deliver(peer, frame)
             .map_err(|_| io::Error::other("the application is busy"))?;
-        tracing::debug!(%id, peer = %peer_id, %protocol, direction = "in", kind = "request", bytes, "message");
+        tracing::debug!(target: MESSAGES, %id, peer = %peer_id, %protocol, direction = "in", kind = "request", bytes, "message");
         let answer = answer
             .await
             .map_err(|_| io::Error::other("the application gave no answer"))?;
-        tracing::debug!(%id, peer = %peer_id, %protocol, direction = "out", kind = "answer", bytes = answer.len(), "message");
+        tracing::debug!(target: MESSAGES, %id, peer = %peer_id, %protocol, direction = "out", kind = "answer", bytes = answer.len(), "message");
         write_frame(&mut stream, &answer).await?;
         stream.close().await
     };

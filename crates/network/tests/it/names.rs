@@ -87,8 +87,8 @@ async fn a_name_with_many_addresses_costs_a_bounded_number_of_attempts() {
     let server = NameServer::start().await;
     let target = Node::spawn(64).await;
     let nobody = |n: u8| Ipv4Addr::new(127, 0, 2, n);
-    // As many as fit into one answer over UDP.
-    let mut ips: Vec<_> = (1..=70).map(nobody).collect();
+    // Too many for UDP: the answer is cut off there and asked for again over TCP.
+    let mut ips: Vec<_> = (1..=100).map(nobody).collect();
     server.says(NAME, Answer::Ip4(ips.clone()));
     let mut node = asking(65, &server, |_| {}).await;
     let port = target.port();
@@ -100,6 +100,7 @@ async fn a_name_with_many_addresses_costs_a_bounded_number_of_attempts() {
         "{:?}",
         begun.elapsed()
     );
+    assert!(server.asked().1 > 0, "asked over TCP");
     // One that answers, behind a few that do not: found.
     ips.truncate(8);
     ips[7] = Ipv4Addr::LOCALHOST;
@@ -160,4 +161,45 @@ async fn a_dnsaddr_name_leads_to_the_peer_it_names() {
     let mut node = asking(72, &server, |_| {}).await;
     node.dial(Some(target.key), &[addr("/dnsaddr/all.example.net")]);
     node.connected(target.key).await;
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_is_not_asked_for_again_until_the_configured_time_is_over() {
+    let server = NameServer::start().await;
+    let other = Node::spawn(70).await;
+    let patient = |config: &mut NodeConfig| {
+        config.network.dns_negative_ttl = Duration::from_secs(2);
+    };
+    let mut node = asking(71, &server, patient).await;
+    let port = other.port();
+    let name = format!("/dns4/{NAME}/tcp/{port}");
+    let begun = Instant::now();
+    assert!(matches!(
+        failure(&mut node, &name).await,
+        DialError::Dns { .. }
+    ));
+    let asked = server.asked();
+    assert!(asked.0 > 0);
+    // It exists from now on, and nobody asks.
+    server.says(NAME, Answer::Ip4(vec![Ipv4Addr::LOCALHOST]));
+    let error = failure(&mut node, &name).await;
+    if begun.elapsed() < Duration::from_secs(2) {
+        assert!(matches!(error, DialError::Dns { .. }), "{error:?}");
+        assert_eq!(server.asked(), asked, "the answer is remembered");
+    }
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!(whoever(&mut node, &name).await, other.key);
+    assert!(server.asked().0 > asked.0);
+}
+
+#[tokio::test]
+async fn without_any_name_server_addresses_are_dialled_and_names_say_why_they_are_not() {
+    let other = Node::spawn(73).await;
+    let options = SpawnOptions::new(secret(74), &config()).name_servers(Vec::new());
+    let mut node = Node::start(options).await.unwrap();
+    let error = failure(&mut node, "/dns4/peer.example.net/tcp/1").await;
+    assert!(matches!(error, DialError::Dns { .. }), "{error:?}");
+    assert!(!error.to_string().is_empty());
+    let at = other.addr().to_string();
+    assert_eq!(whoever(&mut node, &at).await, other.key);
 }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use btcfed_core::limits;
 use btcfed_core::store::StoreError;
 use btcfed_core::time::Timestamp;
 
@@ -26,7 +27,7 @@ const BEFORE: &str = ".before";
 const OLD: &str = ".old-";
 
 /// Ages that part older copies into groups; of each group one is kept.
-const AGES: [Duration; 4] = [
+const AGES: [Duration; limits::MAX_BACKUPS - 1] = [
     Duration::from_secs(60),
     Duration::from_secs(60 * 60),
     Duration::from_secs(24 * 60 * 60),
@@ -34,7 +35,7 @@ const AGES: [Duration; 4] = [
 ];
 
 /// Most older copies that are kept: one younger than a minute, than an hour, than a day, than a week, and one beyond.
-pub const MAX_OLD_COPIES: usize = AGES.len() + 1;
+pub const MAX_OLD_COPIES: usize = limits::MAX_BACKUPS;
 
 /// How long after a save the base follows at the latest. Saves in between share one copy.
 pub const BASE_DELAY: Duration = Duration::from_secs(1);
@@ -102,7 +103,8 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> 
     })
 }
 
-/// Makes `bytes` the base, and the base before an older copy. To be called while holding the lock.
+/// Makes `bytes` the base, and the base before an older copy, of which at most `copies` are kept; when that is `risky`, it
+/// becomes the copy before the last edit instead. To be called while holding the lock.
 ///
 /// # Errors
 /// It could not be written. The base is the old one, or that is the newest of the older copies, or it is the new one.
@@ -112,7 +114,7 @@ pub(crate) fn write(
     bytes: &[u8],
     like: Option<&FileInfo>,
     now: Timestamp,
-    is_risky: bool,
+    (is_risky, copies): (bool, usize),
 ) -> Result<(), StoreError> {
     let base = base_path(path);
     if disk.metadata(&base).is_ok() {
@@ -121,26 +123,26 @@ pub(crate) fn write(
             disk.rename(&base, &before)
                 .map_err(|error| failed("rename", &before, &error))?;
         } else {
-            retire(disk, path, now)?;
+            retire(disk, path, now, copies)?;
         }
     }
     replace(disk, &base, bytes, like).map(drop)
 }
 
 /// Makes the base an older copy, unless there is one of the last minute, and deletes those that are not needed any more.
-fn retire(disk: &dyn Disk, path: &Path, now: Timestamp) -> Result<(), StoreError> {
+fn retire(disk: &dyn Disk, path: &Path, now: Timestamp, count: usize) -> Result<(), StoreError> {
     let mut copies =
         old_copies(disk, path).map_err(|error| failed("list", directory(path), &error))?;
     copies.sort_unstable();
     let is_recent = |at: &Timestamp| now.saturating_since(*at) < AGES[0] && *at <= now;
-    if !copies.iter().any(|(at, _)| is_recent(at)) {
+    if count > 0 && !copies.iter().any(|(at, _)| is_recent(at)) {
         let old = path.with_file_name(format!("{}{OLD}{}", name(path), scalar::time_name(now)));
         disk.rename(&base_path(path), &old)
             .map_err(|error| failed("rename", &old, &error))?;
         copies.push((now, old));
     }
     let times: Vec<Timestamp> = copies.iter().map(|(at, _)| *at).collect();
-    let kept = kept(&times, now);
+    let kept = kept(&times, now, count);
     for (_, old) in copies.iter().filter(|(at, _)| !kept.contains(at)) {
         if let Err(error) = disk.remove(old) {
             tracing::debug!(path = %old.display(), %error, "an old copy stays");
@@ -150,20 +152,25 @@ fn retire(disk: &dyn Disk, path: &Path, now: Timestamp) -> Result<(), StoreError
 }
 
 /// Which copies are kept: the oldest of each group, so that it grows into the next one; of the oldest group the youngest.
-fn kept(times: &[Timestamp], now: Timestamp) -> Vec<Timestamp> {
+/// With fewer copies than groups, the oldest groups are one.
+fn kept(times: &[Timestamp], now: Timestamp, count: usize) -> Vec<Timestamp> {
+    let Some(last) = count.min(MAX_OLD_COPIES).checked_sub(1) else {
+        return Vec::new();
+    };
+    let ages = AGES.get(..last).unwrap_or(&AGES);
     let group = |at: Timestamp| {
         let age = now.saturating_since(at);
-        AGES.iter().filter(|bound| **bound <= age).count()
+        ages.iter().filter(|bound| **bound <= age).count()
     };
     let of_group = |wanted: usize| {
         let members = times.iter().filter(move |at| group(**at) == wanted);
-        if wanted == AGES.len() {
+        if wanted == last {
             members.max().copied()
         } else {
             members.min().copied()
         }
     };
-    (0..=AGES.len()).filter_map(of_group).collect()
+    (0..=last).filter_map(of_group).collect()
 }
 
 #[cfg(test)]
@@ -181,7 +188,7 @@ mod tests {
             if !times.iter().any(|at| is_recent(&at)) {
                 times.push(now);
             }
-            times = kept(&times, now);
+            times = kept(&times, now, MAX_OLD_COPIES);
             assert!(times.len() <= MAX_OLD_COPIES);
             let has = |from: u64, to: u64| {
                 let is_between = |at: &Timestamp| (from..=to).contains(&(secs - at.as_secs()));
@@ -200,12 +207,38 @@ mod tests {
     }
 
     #[test]
+    fn as_many_copies_are_kept_as_are_wanted_and_none_where_none_are() {
+        for count in 0..=MAX_OLD_COPIES + 1 {
+            let mut times: Vec<Timestamp> = Vec::new();
+            let mut most = 0;
+            for secs in (0..20 * 86_400).step_by(45) {
+                let now = Timestamp::from_secs(secs);
+                if !times.iter().any(|at| now.saturating_since(*at) < AGES[0]) {
+                    times.push(now);
+                }
+                times = kept(&times, now, count);
+                most = most.max(times.len());
+            }
+            assert_eq!(most, count.min(MAX_OLD_COPIES));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        for secs in 0..5 {
+            let now = Timestamp::from_secs(secs * 100);
+            let copies = if secs == 4 { 0 } else { 5 };
+            write(&OsDisk, &path, b"x", None, now, (false, copies)).unwrap();
+            let count = old_copies(&OsDisk, &path).unwrap().len();
+            assert_eq!(count > 0, (1..4).contains(&secs), "{secs}");
+        }
+    }
+
+    #[test]
     fn the_base_is_replaced_and_the_one_before_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p");
         let save = |text: &str, secs, is_risky| {
             let now = Timestamp::from_secs(secs);
-            write(&OsDisk, &path, text.as_bytes(), None, now, is_risky).unwrap();
+            write(&OsDisk, &path, text.as_bytes(), None, now, (is_risky, 5)).unwrap();
         };
         let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
         save("1", 0, false);

@@ -139,3 +139,71 @@ async fn a_reload_leaves_alone_what_no_configuration_has_changed() {
     commit(&component, &config).await;
     until("watching", || knows(&store, 2));
 }
+
+fn learned(count: u16) -> String {
+    let peer = |number| {
+        let key = test_key(number);
+        format!(
+            "  - public_key: {key}\n    source: hearsay\n    addresses: [/ip4/192.0.2.1/tcp/1]\n    state: {{addrs: [{{addr: /ip4/192.0.2.1/tcp/2, by: observed}}]}}\n"
+        )
+    };
+    format!(
+        "peers:\n  - public_key: {}\n{}",
+        test_key(0),
+        (1..=count).map(peer).collect::<String>()
+    )
+}
+
+#[tokio::test]
+async fn a_lower_number_of_peers_lets_go_of_those_nobody_chose_at_once_and_in_the_file() {
+    let place = Place::with(learned(120));
+    let mut config = config();
+    let (store, component) = open(&place, &config);
+    assert_eq!(store.snapshot().len(), 121);
+    config.peers.bounds.max_peers = 121;
+    commit(&component, &config).await;
+    assert_eq!(store.snapshot().len(), 121, "at the bound");
+    config.peers.bounds.max_peers = 100;
+    commit(&component, &config).await;
+    assert_eq!(store.snapshot().len(), 100);
+    assert!(knows(&store, 0), "the operator chose this one");
+    until("the file", || {
+        place.read().matches("public_key:").count() == 100
+    });
+    assert!(create(&store, 200), "a newcomer takes a place");
+    assert_eq!(store.snapshot().len(), if_reserved(&store, 200));
+}
+
+/// Peers beyond the bound of 100: one when the newcomer was chosen by the operator.
+fn if_reserved(store: &FilePeerStore, number: u16) -> usize {
+    let set = store.snapshot();
+    100 + usize::from(set.get(&test_key(number)).unwrap().is_reserved())
+}
+
+#[tokio::test]
+async fn a_lower_number_of_addresses_is_followed_and_one_that_holds_from_the_start_as_well() {
+    let place = Place::with(learned(3));
+    let mut config = config();
+    let (store, component) = open(&place, &config);
+    let addresses = |store: &FilePeerStore| {
+        let set = store.snapshot();
+        set.get(&test_key(1)).unwrap().addresses.len()
+    };
+    let before = addresses(&store);
+    assert_eq!(before, 2);
+    config.peers.bounds.max_addresses = 1;
+    commit(&component, &config).await;
+    assert_eq!(addresses(&store), 1);
+    drop(store);
+    drop(component);
+
+    let place = Place::with(learned(120));
+    config.peers.bounds.max_peers = 100;
+    let options = StoreOptions::new(&place.path).with_config(&config);
+    let store = FilePeerStore::open(options).unwrap();
+    assert_eq!((store.snapshot().len(), addresses(&store)), (100, 1));
+    // Whoever only looks at a file with no bounds of its own changes nothing.
+    let place = Place::with(learned(120));
+    let store = FilePeerStore::open(StoreOptions::new(&place.path)).unwrap();
+    assert_eq!(store.snapshot().len(), 121);
+}

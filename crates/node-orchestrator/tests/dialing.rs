@@ -1,0 +1,77 @@
+//! In which order and how fast a node dials, on fakes and virtual time.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod harness;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use btcfed_core::network::{DialError, NetworkEvent};
+use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource};
+use btcfed_core::store::PeerStoreExt;
+use btcfed_core::testing::{test_addr, test_key};
+use btcfed_core::time::Timestamp;
+
+use harness::Harness;
+
+/// Dials that are started in one second at most.
+const PER_SECOND: usize = 32;
+
+async fn add(node: &Harness, number: u16) {
+    let mut record = PeerRecord::new(test_key(number), PeerSource::Operator);
+    record.add_address(test_addr(number), AddressSource::Operator);
+    node.store.create(record).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_has_its_number_of_dials_and_the_rest_follows_in_the_next() {
+    let mut node = Harness::start(|config| config.network.max_pending = 100).await;
+    for number in 1..=40 {
+        add(&node, number).await;
+    }
+    node.settle().await;
+    let first = node.dials();
+    assert_eq!(first.len(), PER_SECOND);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let second = node.dials();
+    let dialled: HashSet<_> = first
+        .iter()
+        .chain(&second)
+        .map(|(_, peer, _)| *peer)
+        .collect();
+    assert_eq!((second.len(), dialled.len()), (8, 40), "each once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_dials_wait_than_are_allowed_and_one_that_ends_makes_room_for_one() {
+    let mut node = Harness::start(|config| config.network.max_pending = 5).await;
+    for number in 1..=8 {
+        add(&node, number).await;
+    }
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let dials = node.dials();
+    assert_eq!(dials.len(), 5);
+    let (id, peer, addrs) = dials.into_iter().next().unwrap();
+    let attempts = addrs.into_iter().map(|addr| (addr, DialError::Refused));
+    let attempts = attempts.collect();
+    node.tell(NetworkEvent::DialFailed { id, peer, attempts })
+        .await;
+    node.settle().await;
+    assert_eq!(node.dials().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_address_of_a_peer_is_part_of_one_dial_once_and_the_last_good_one_comes_first() {
+    let mut node = Harness::start(|_| {}).await;
+    let mut record = PeerRecord::new(test_key(1), PeerSource::Operator);
+    for port in 1..=4 {
+        record.add_address(test_addr(port), AddressSource::Operator);
+    }
+    record.addresses[0].failures = 2;
+    record.addresses[2].last_success = Some(Timestamp::from_secs(5));
+    record.addresses[3].last_success = Some(Timestamp::from_secs(9));
+    node.store.create(record).await.unwrap();
+    let (_, _, addrs) = node.next_dial().await;
+    assert_eq!(addrs, [4, 3, 2, 1].map(test_addr));
+}
