@@ -320,7 +320,7 @@ impl TheFile {
     /// cannot be read.
     fn recall(&mut self, base: Document, file: &Document) {
         let is_same = base.generation == file.generation;
-        let unreadable: HashSet<_> = file.bad().filter_map(|(_, bad)| bad.key).collect();
+        let unreadable = file.claimed();
         let is_known = |record: &&Arc<PeerRecord>| is_same || unreadable.contains(&record.key);
         let peers = base.peers().filter(is_known).map(Arc::clone);
         let bans = base.bans().filter(|_| is_same);
@@ -551,8 +551,8 @@ impl TheFile {
         }
         if let Some(found) = state.newer_version {
             tracing::warn!("{}", shared.read_only(found));
-        } else if !render::says(&document, &state.set) || !document.damage.is_empty() {
-            self.must_write |= !document.damage.is_empty();
+        } else if !render::says(&document, &state.set) || document.is_unlike_its_bytes() {
+            self.must_write |= document.is_unlike_its_bytes();
             state.hard_since.get_or_insert_with(Instant::now);
         }
         drop(state);
