@@ -162,6 +162,12 @@ impl TheFile {
         self.is_another() || self.unfinished.is_some() || self.displaced.is_watching()
     }
 
+    /// Before the end: replaced files are looked at once more, now. False when there are none.
+    pub(crate) fn expects_last_edits(&mut self) -> bool {
+        self.displaced.give_up();
+        self.displaced.is_watching()
+    }
+
     /// True when the file is not the one that was last read or written.
     fn is_another(&self) -> bool {
         let target = self.target().ok();
@@ -279,7 +285,7 @@ impl TheFile {
     fn adopt_late(&mut self, target: &Path, before: Document, bytes: Vec<u8>) -> Vec<PeerChange> {
         tracing::info!(path = %target.display(), "an edit that was written during a save is taken over");
         let edited = Document::parse(&bytes, &before, self.shared.now());
-        self.document = before;
+        self.document = self.older_origin(&edited, &before).unwrap_or(before);
         self.identity = None;
         self.judge(target, &edited, bytes);
         let changes = self.adopt(edited);
