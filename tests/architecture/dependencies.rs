@@ -30,7 +30,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Where a dependency lives. Benchmarks are exempt: they run rivals. `deny.toml` says the same to cargo-deny.
-const HOMES: [(&str, &[&str]); 18] = [
+const HOMES: [(&str, &[&str]); 20] = [
     ("bech32", &[BINARY]),
     ("clap", &[BINARY]),
     ("clap_complete", &[BINARY]),
@@ -39,6 +39,7 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("crc32fast", &[STORE]),
     ("fd-lock", &[BINARY, STORE]),
     ("flate2", &[BINARY]),
+    ("hickory-resolver", &[NETWORK]),
     ("libp2p", &[NETWORK]),
     ("notify", &[CONFIG, STORE]),
     ("prost", &[CORE, EXCHANGE]),
@@ -49,6 +50,7 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("tar", &[BINARY]),
     ("tracing-subscriber", &[BINARY]),
     ("yaml_serde", &[CONFIG, STORE]),
+    ("zstd", &[EXCHANGE]),
 ];
 
 /// Most crates in core's tree, itself included: whoever wants only the data types should not wait for more.

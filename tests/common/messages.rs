@@ -34,6 +34,7 @@ pub fn handshake(network: BitcoinNetwork, record: Option<&SignedRecord>) -> Vec<
         summary: None,
         cells: None,
         want: None,
+        stripe: None,
     }))
 }
 

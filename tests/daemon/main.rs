@@ -11,6 +11,7 @@ mod common;
 
 mod bad_input;
 mod commands;
+mod correlation;
 mod doctor;
 mod faults;
 mod federation;
@@ -29,6 +30,7 @@ mod packaging;
 mod peers;
 mod planted;
 mod reload;
+mod signals;
 mod socket;
 mod surface;
 mod terminal;

@@ -180,3 +180,37 @@ fn storage_keys_take_effect_and_are_not_only_told() {
     assert_eq!(report["peers"]["changed"], 1, "{report}");
     assert_eq!(node.known().len(), 2);
 }
+
+#[test]
+fn a_changed_file_is_loaded_by_itself_where_the_operator_wants_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("conf.yaml");
+    let wanted =
+        |interval: &str| yaml(&[]).replace("2s", interval) + "admin:\n  reload_on_change: true\n";
+    fs::write(&conf, wanted("2s")).unwrap();
+    let node = Daemon::start(dir.path());
+    let revision = |wanted: u64| {
+        wait_for("the revision", LIMIT, || {
+            let status = node.json(&["status"]);
+            (status["config"]["revision"] == wanted).then_some(status)
+        })
+    };
+    // Half of an edit, a bad one, then a good one by way of a rename, as editors save.
+    fs::write(&conf, "peers:\n  exchange_int").unwrap();
+    wait_for("the refusal", LIMIT, || {
+        node.log().contains("reload refused").then_some(())
+    });
+    fs::write(dir.path().join("new.yaml"), wanted("7s")).unwrap();
+    fs::rename(dir.path().join("new.yaml"), &conf).unwrap();
+    let status = revision(2);
+    assert_eq!(status["config"]["values"]["peers.exchange_interval"], "7s");
+    // Switched off by the file itself: from here on nothing is loaded unless it is asked for.
+    fs::write(&conf, wanted("8s").replace("true", "false")).unwrap();
+    revision(3);
+    fs::write(&conf, wanted("9s")).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let status = node.json(&["status"]);
+    assert_eq!(status["config"]["revision"], 3, "{}", node.log());
+    node.signal(Signal::HUP);
+    revision(4);
+}

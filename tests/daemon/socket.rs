@@ -154,3 +154,21 @@ fn people_get_text_that_tells_what_happened() {
         "{table}"
     );
 }
+
+#[test]
+fn idle_clients_lock_nobody_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Daemon::start_with(dir.path(), &LOCAL);
+    // More than there are places, and none of them says a word.
+    let idle: Vec<UnixStream> = (0..140).map(|_| open(dir.path())).collect();
+    let begun = std::time::Instant::now();
+    node.json(&["status"]);
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    // Those who came last are still served.
+    let answer = ask(&idle[139], r#"{"id":1,"method":"status"}"#);
+    assert!(answer["result"].is_object(), "{answer}");
+}

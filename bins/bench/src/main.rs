@@ -6,6 +6,8 @@ mod crypto;
 mod network;
 #[cfg(feature = "rivals")]
 mod peers;
+#[cfg(feature = "lists")]
+mod reconcile;
 mod store;
 mod table;
 
@@ -16,6 +18,7 @@ const USAGE: &str = "\
 usage: btcfed-bench crypto [--rounds N]
        btcfed-bench store [--rounds N] [--peers 1000,10000] [--dir FOLDER]
        btcfed-bench peers [--rounds N] [--peers N]
+       btcfed-bench reconcile [--rounds N] [--peers 1000,10000,100000]
        btcfed-bench connect [--rounds N]
        btcfed-bench discover [--rounds N] [--nodes N]
        btcfed-bench idle [--connections N]
@@ -44,9 +47,7 @@ fn run(args: &[String]) -> Result<String, String> {
     match command.as_str() {
         "crypto" => crypto::run(rounds),
         "store" => {
-            let sizes = value(options, "--peers")?.unwrap_or("1000,10000");
-            let sizes: Result<Vec<usize>, _> = sizes.split(',').map(str::parse).collect();
-            let sizes = sizes.map_err(|e| format!("--peers: {e}"))?;
+            let sizes = sizes(options, "1000,10000")?;
             let folder = value(options, "--dir")?.map_or_else(std::env::temp_dir, PathBuf::from);
             store::run(rounds, &sizes, &folder)
         }
@@ -55,6 +56,8 @@ fn run(args: &[String]) -> Result<String, String> {
             count @ 1000..=peers::MAX_PEERS => peers::run(rounds, count),
             _ => Err(format!("--peers: from 1000 to {}", peers::MAX_PEERS)),
         },
+        #[cfg(feature = "lists")]
+        "reconcile" => reconcile::run(rounds, &sizes(options, "1000,10000,100000")?),
         #[cfg(feature = "rivals")]
         "connect" => network::connect(rounds),
         #[cfg(feature = "rivals")]
@@ -78,6 +81,13 @@ fn run(args: &[String]) -> Result<String, String> {
         },
         _ => Err(USAGE.to_owned()),
     }
+}
+
+/// The numbers of peers to measure with.
+fn sizes(options: &[String], usual: &str) -> Result<Vec<usize>, String> {
+    let sizes = value(options, "--peers")?.unwrap_or(usual);
+    let sizes: Result<Vec<usize>, _> = sizes.split(',').map(str::parse).collect();
+    sizes.map_err(|e| format!("--peers: {e}"))
 }
 
 /// The number after `name`, if it is given.

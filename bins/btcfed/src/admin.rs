@@ -7,6 +7,7 @@ pub mod client;
 mod group;
 pub mod http;
 mod journal;
+mod places;
 pub mod protocol;
 pub mod server;
 mod service;

@@ -35,10 +35,15 @@ use clap::Parser;
 use crate::cli::args::{Cli, Command};
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
+use crate::signals;
 
 /// Runs the command the process was called with.
 #[must_use]
 pub fn main() -> Exit {
+    // First of all: a reload that comes early must find a node, not kill it. Where it fails, the daemon says so later.
+    if std::env::args_os().any(|argument| argument == "run") {
+        drop(signals::outlive_hangup());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

@@ -30,6 +30,7 @@
 pub mod admin;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod config_watch;
 pub mod exit;
 pub mod lock;
 pub mod logging;
@@ -41,6 +42,10 @@ pub mod trace;
 pub mod view;
 pub mod wire;
 
+pub use btcfed_core::network::RequestError;
+pub use btcfed_core::protocol::{Protocol, ProtocolRequest, ProtocolRequests, RegisterError};
 pub use btcfed_core::{NodeConfig, SecretKey};
-pub use btcfed_node_orchestrator::{NodeEvent, NodeEvents, NodeHandle, NodeStatus, ReloadReport};
+pub use btcfed_node_orchestrator::{
+    NodeError, NodeEvent, NodeEvents, NodeHandle, NodeStatus, ReloadReport,
+};
 pub use wire::{BuildError, Node, NodeBuilder};

@@ -16,6 +16,21 @@ pub struct Signals {
     logging: Option<Logging>,
 }
 
+/// From now on SIGHUP does not kill the process, and does nothing until somebody listens. For the very beginning of a
+/// daemon, before it has read anything that a reload could read again.
+///
+/// # Errors
+/// The operating system refuses.
+pub fn outlive_hangup() -> io::Result<()> {
+    // The handler stays when this runtime, which only installs it, is gone.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let _entered = runtime.enter();
+    drop(signal(SignalKind::hangup())?);
+    Ok(())
+}
+
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {

@@ -8,6 +8,7 @@ use btcfed_core::config::{ConfigError, ConfigSource, NodeConfig};
 use btcfed_core::exchange::Exchange;
 use btcfed_core::identity::{SecretKey, StrictVerifier};
 use btcfed_core::network::{Network, NetworkError, NetworkEvent};
+use btcfed_core::protocol::{Protocol, ProtocolRequests, Protocols, RegisterError};
 use btcfed_core::reconfigure::Reconfigure;
 use btcfed_core::set::PeerSet;
 use btcfed_core::store::{PeerStore, StoreError};
@@ -57,6 +58,7 @@ pub struct NodeBuilder {
     config: Arc<NodeConfig>,
     config_source: Option<Arc<dyn ConfigSource>>,
     exchange: Option<Box<dyn Exchange>>,
+    protocols: Protocols,
     secret: SecretKey,
     seed: Option<u64>,
     store: Option<Arc<dyn PeerStore>>,
@@ -74,6 +76,7 @@ impl NodeBuilder {
             config: Arc::new(config),
             config_source: None,
             exchange: None,
+            protocols: Protocols::default(),
             secret,
             seed: None,
             store: None,
@@ -116,6 +119,18 @@ impl NodeBuilder {
         self
     }
 
+    /// Registers a protocol of the application, for example `/chat/1.0.0`, on the connections of the node. Peers that
+    /// registered the same name can be asked with the first half of the result; what they ask arrives at the second.
+    ///
+    /// # Errors
+    /// Not a protocol name, or one that is taken, or there are too many. Nothing changed.
+    pub fn register_protocol(
+        &mut self,
+        name: &str,
+    ) -> Result<(Protocol, ProtocolRequests), RegisterError> {
+        self.protocols.register(name.parse()?)
+    }
+
     /// Seeds jitter and random choices, instead of the operating system's randomness.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
@@ -152,7 +167,9 @@ impl NodeBuilder {
                 store
             }
         };
-        let options = SpawnOptions::new(self.secret.clone(), &self.config).agent(&self.agent);
+        let options = SpawnOptions::new(self.secret.clone(), &self.config)
+            .agent(&self.agent)
+            .protocols(self.protocols);
         let (network, events, task) = btcfed_network::spawn(options).await?;
         let seed = match self.seed {
             Some(seed) => seed,
@@ -232,15 +249,7 @@ impl Node {
 /// # Errors
 /// It cannot be opened. A damaged file is no error.
 pub fn open_store(config: &NodeConfig) -> Result<FilePeerStore, StoreError> {
-    let storage = &config.storage;
-    FilePeerStore::open(
-        StoreOptions::new(&config.peers.file)
-            .with_lock_timeout(storage.lock_timeout)
-            .with_watch(storage.watch)
-            .with_debounce(storage.debounce)
-            .with_flush_interval(storage.flush_interval)
-            .with_journal(storage.journal),
-    )
+    FilePeerStore::open(StoreOptions::new(&config.peers.file).with_config(&config.storage))
 }
 
 /// Opens a peers file for one command: nobody watches it, and what is changed goes straight into the file.

@@ -11,7 +11,7 @@ use crate::keys::{self, Key, VERSION};
 use crate::lines::{Lines, Place};
 use crate::problems::{Problems, Site};
 use crate::quote::plain;
-use crate::raw::{self, Raw, SyntaxError};
+use crate::raw::{self, Documents, Raw, SyntaxError};
 use crate::rule::Rule;
 use crate::suggest;
 use crate::value::{self, MAX_SOCKET_BYTES, Remark};
@@ -91,7 +91,14 @@ impl Build {
         }
         let documents = match raw::parse(text) {
             Ok(documents) => documents,
-            Err(error) => return self.syntax(&error, &lines, origin),
+            Err(error) => {
+                self.syntax(&error, &lines, origin);
+                if let Some((whole, documents)) = before(text, error.line) {
+                    // Only to tell what else is wrong: nothing of it is ever used.
+                    self.entries(documents.first, Lines::of(whole), origin, base);
+                }
+                return;
+            }
         };
         if documents.more {
             let site = Site::line(origin, lines.second_document);
@@ -100,7 +107,11 @@ impl Build {
                 Some("remove the line ---".to_owned()),
             ));
         }
-        match documents.first {
+        self.entries(documents.first, lines, origin, base);
+    }
+
+    fn entries(&mut self, document: Raw, lines: Lines, origin: &str, base: &Path) {
+        match document {
             Raw::Null => {}
             Raw::Map(entries) => {
                 let newer = entries.iter().any(|(name, value)| {
@@ -427,6 +438,27 @@ impl Build {
     }
 }
 
+/// Most sections left away to find a beginning that can be read.
+const MAX_CUTS: usize = 16;
+
+/// The sections before the one with a syntax error on `line`, as far as they can be read on their own.
+fn before(text: &str, line: Option<usize>) -> Option<(&str, Documents)> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    for part in text.split_inclusive('\n').take(line?) {
+        if part.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            starts.push(at);
+        }
+        at += part.len();
+    }
+    let last_first = starts.into_iter().rev().take(MAX_CUTS);
+    last_first.filter(|at| *at > 0).find_map(|at| {
+        let whole = text.get(..at)?;
+        let documents = raw::parse(whole).ok()?;
+        matches!(documents.first, Raw::Map(_)).then_some((whole, documents))
+    })
+}
+
 /// The name of a key as it was written, as far as YAML kept it.
 fn key_text(name: &Raw) -> String {
     match name {
@@ -474,7 +506,7 @@ fn unknown(section: &str, name: &str, briefly: bool) -> (String, Option<String>)
 pub(crate) fn from_text(rule: &Rule, text: &str) -> Raw {
     let trimmed = text.trim();
     match rule {
-        Rule::Announce(_) | Rule::Bootstrap(_) | Rule::Listen(_) => {
+        Rule::Announce(_) | Rule::Bootstrap(_) | Rule::Listen(_) | Rule::Patterns(_) => {
             let items = trimmed
                 .split(',')
                 .map(str::trim)

@@ -125,7 +125,9 @@ fn parse(bytes: &[u8]) -> Result<SecretKey, String> {
         return Ok(SecretKey::from_seed(*seed));
     }
     let text = str::from_utf8(bytes).map_err(|_| format!("holds no private key; {restore}"))?;
-    text.trim()
+    // Some editors begin a text with a byte order mark.
+    text.trim_start_matches('\u{feff}')
+        .trim()
         .parse()
         .map_err(|error: btcfed_core::ParseError| {
             format!("holds no private key: {}; {restore}", error.reason)

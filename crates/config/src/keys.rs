@@ -162,7 +162,7 @@ const fn restart(name: &'static str, default: &'static str, help: &'static str, 
 }
 
 // One row per key. The limits are part of the documented interface: widening one is an addition, narrowing one is not.
-static KEYS: [Key; 49] = [
+static KEYS: [Key; 54] = [
     restart("version", "1", "the form of this file", Rule::Version),
     restart(
         "node.private_key",
@@ -345,6 +345,30 @@ static KEYS: [Key; 49] = [
             draft.config.network.breaker.cooldown = value
         }),
     ),
+    restart(
+        "network.dns.timeout",
+        "3s",
+        "how long one question to a name server may take; it is asked twice",
+        span(100, 30 * SECOND, |draft, value| {
+            draft.config.network.dns_timeout = value
+        }),
+    ),
+    restart(
+        "network.dns.max_ttl",
+        "5m",
+        "for how long the answer of a name server is used at most, whatever it says itself",
+        span(SECOND, 24 * HOUR, |draft, value| {
+            draft.config.network.dns_max_ttl = value
+        }),
+    ),
+    restart(
+        "network.dns.negative_ttl",
+        "10s",
+        "for how long a name that does not exist is not asked for again at most",
+        span(SECOND, HOUR, |draft, value| {
+            draft.config.network.dns_negative_ttl = value
+        }),
+    ),
     live(
         "network.dns.serve_stale",
         "1h",
@@ -392,6 +416,12 @@ static KEYS: [Key; 49] = [
         "[]",
         "whom to ask first",
         Rule::Bootstrap(|draft, value| draft.config.peers.bootstrap = value),
+    ),
+    live(
+        "peers.deny_agents",
+        "[]",
+        "software to keep away, by the version text it tells; * stands for any text",
+        Rule::Patterns(|draft, value| draft.config.peers.deny_agents = value),
     ),
     live(
         "peers.stale_after",
@@ -516,6 +546,12 @@ static KEYS: [Key; 49] = [
         "false",
         "let admin.http be an address other machines reach: anybody there may read it",
         Rule::Flag(|draft, value| draft.config.admin.http_insecure = value),
+    ),
+    live(
+        "admin.reload_on_change",
+        "false",
+        "reload when this file changes, as SIGHUP and `btcfed reload` do",
+        Rule::Flag(|draft, value| draft.config.admin.reload_on_change = value),
     ),
     live(
         "shutdown.timeout",

@@ -47,6 +47,8 @@ pub(crate) enum Rule {
     Mode(fn(&mut Draft, u32)),
     /// A file, or none.
     OptionalPath(fn(&mut Draft, Option<PathBuf>)),
+    /// Patterns for the version texts of peers.
+    Patterns(fn(&mut Draft, Vec<String>)),
     /// A file.
     Path(fn(&mut Draft, PathBuf)),
     /// A private key.
@@ -120,6 +122,9 @@ impl Rule {
             | Self::Path(_)
             | Self::Secret
             | Self::Socket(_) => Kind::Text { max: None },
+            Self::Patterns(_) => Kind::List {
+                max: crate::value::MAX_PATTERNS,
+            },
             Self::LogFilter(max, _) | Self::Text(max, _) => Kind::Text { max: Some(max) },
             Self::Version => Kind::Version,
         }
@@ -146,6 +151,11 @@ impl Rule {
             Self::Mode(_) => "0600 to 0777, owner read and write included".to_owned(),
             Self::LogFilter(..) => "PART=LEVEL,PART=LEVEL, or empty".to_owned(),
             Self::OptionalPath(_) => "a file name, or empty".to_owned(),
+            Self::Patterns(_) => format!(
+                "list of at most {} patterns of at most {} bytes",
+                crate::value::MAX_PATTERNS,
+                btcfed_core::limits::MAX_AGENT_BYTES
+            ),
             Self::Path(_) => "a file name".to_owned(),
             Self::Secret => "base64, or empty".to_owned(),
             Self::Socket(_) => "an IP address with a port, or empty".to_owned(),
@@ -158,7 +168,7 @@ impl Rule {
     pub(crate) const fn is_list(&self) -> bool {
         matches!(
             self,
-            Self::Announce(_) | Self::Bootstrap(_) | Self::Listen(_)
+            Self::Announce(_) | Self::Bootstrap(_) | Self::Listen(_) | Self::Patterns(_)
         )
     }
 

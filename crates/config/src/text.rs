@@ -63,7 +63,13 @@ pub(crate) fn decode(bytes: &[u8], origin: &str) -> Result<Zeroizing<String>, Co
             "write lists with a dash before each element",
         );
     }
-    Ok(Zeroizing::new(text.to_owned()))
+    // The line ends of old Macintosh programs would leave every message without its line.
+    let has_other_ends = text.contains('\r') && !text.contains('\n');
+    Ok(Zeroizing::new(if has_other_ends {
+        text.replace('\r', "\n")
+    } else {
+        text.to_owned()
+    }))
 }
 
 #[cfg(test)]
@@ -82,6 +88,10 @@ mod tests {
             "a: 1\n"
         );
         assert_eq!(decode(b"", "c").unwrap().as_str(), "");
+        assert_eq!(
+            decode(b"a: 1\rb: 2\r", "c").unwrap().as_str(),
+            "a: 1\nb: 2\n"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use btcfed_core::SecretKey;
 use btcfed_core::error::ParseError;
+use btcfed_core::limits::MAX_AGENT_BYTES;
 
 use crate::address;
 use crate::draft::{Draft, in_dir};
@@ -21,6 +22,8 @@ use crate::suggest;
 pub(crate) const MAX_ANNOUNCE: usize = btcfed_core::limits::MAX_RECORD_ADDRESSES;
 /// Most peers to ask first: a whole federation has fewer guardians.
 pub(crate) const MAX_BOOTSTRAP: usize = 1024;
+/// Most patterns for the version texts of peers: releases to keep away are few.
+pub(crate) const MAX_PATTERNS: usize = 64;
 /// Most listeners.
 pub(crate) const MAX_LISTEN: usize = 64;
 /// Longest file name, as the kernel allows.
@@ -73,6 +76,7 @@ pub(crate) fn set(rule: &Rule, raw: &Raw, base: &Path, draft: &mut Draft) -> Out
         Rule::LogFilter(max, set) => log_filter(raw, *max).map(|value| set(draft, value)),
         Rule::Mode(set) => mode(raw, &mut outcome).map(|value| set(draft, value)),
         Rule::OptionalPath(set) => optional_path(raw, base).map(|value| set(draft, value)),
+        Rule::Patterns(set) => patterns(raw, &mut outcome).map(|value| set(draft, value)),
         Rule::Path(set) => path(raw, base).map(|value| set(draft, value)),
         Rule::Secret => secret(raw).map(|value| draft.private_key = value),
         Rule::Socket(set) => socket(raw).map(|value| set(draft, value)),
@@ -87,6 +91,35 @@ pub(crate) fn set(rule: &Rule, raw: &Raw, base: &Path, draft: &mut Draft) -> Out
 
 fn expected(what: &str, found: &Raw) -> Remark {
     Remark::new(format!("expected {what}, found {}", found.describe()), None)
+}
+
+/// Patterns for the version texts of peers: texts of one line.
+fn patterns(raw: &Raw, outcome: &mut Outcome) -> Result<Vec<String>, Remark> {
+    let Raw::List(items) = raw else {
+        return Err(expected("a list of patterns such as \"old-node/0.*\"", raw));
+    };
+    if items.len() > MAX_PATTERNS {
+        let reason = format!(
+            "{} patterns are too many, at most {MAX_PATTERNS}",
+            items.len()
+        );
+        return Err(Remark::new(reason, None));
+    }
+    let mut values = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        match line(item, MAX_AGENT_BYTES) {
+            Ok(text) if text.is_empty() => outcome.refused.push(Remark {
+                item: Some(index),
+                ..Remark::new("an empty pattern fits nothing", None)
+            }),
+            Ok(text) => values.push(text),
+            Err(remark) => outcome.refused.push(Remark {
+                item: Some(index),
+                ..remark
+            }),
+        }
+    }
+    Ok(values)
 }
 
 fn list<T: PartialEq>(

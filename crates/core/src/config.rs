@@ -218,6 +218,12 @@ pub struct NetworkConfig {
     pub keepalive_timeout: Duration,
     /// Missed pings in a row after which a peer counts as gone.
     pub keepalive_failures: u32,
+    /// How long one question to a name server may take.
+    pub dns_timeout: Duration,
+    /// For how long the answer of a name server is used at most.
+    pub dns_max_ttl: Duration,
+    /// For how long a name that does not exist is not asked for again at most.
+    pub dns_negative_ttl: Duration,
     /// For how long the address a name last led to is dialled when the name does not resolve.
     pub dns_serve_stale: Duration,
     /// How long to wait before a failed peer is dialled again.
@@ -246,6 +252,8 @@ pub struct PeersConfig {
     pub mode: PeersMode,
     /// Whom to ask first.
     pub bootstrap: Vec<AddrWithId>,
+    /// Software nobody talks to: patterns for the agent text of a peer, see [`matches_agent`](Self::matches_agent).
+    pub deny_agents: Vec<String>,
     /// The longest time between two synchronisations.
     pub exchange_interval: Duration,
     /// Random share added to or taken from every interval, 0 to 0.5.
@@ -259,8 +267,18 @@ pub struct PeersConfig {
 }
 
 impl PeersConfig {
-    fn values(&self) -> [(&'static str, String); 8] {
+    /// True when a pattern of `deny_agents` describes the whole of this text. `*` stands for any text, an empty one
+    /// included; upper and lower case of ASCII letters are the same.
+    #[must_use]
+    pub fn matches_agent(&self, agent: &str) -> bool {
+        self.deny_agents
+            .iter()
+            .any(|pattern| matches_pattern(pattern.as_bytes(), agent.as_bytes()))
+    }
+
+    fn values(&self) -> [(&'static str, String); 9] {
         [
+            ("peers.deny_agents", list(&quoted(&self.deny_agents))),
             ("peers.file", self.file.display().to_string()),
             ("peers.mode", self.mode.as_str().to_owned()),
             ("peers.bootstrap", list(&self.bootstrap)),
@@ -277,6 +295,38 @@ impl PeersConfig {
             ("peers.forget_after", format_duration(self.forget_after)),
         ]
     }
+}
+
+/// Texts in quotes, because `*` means something to YAML.
+fn quoted(texts: &[String]) -> Vec<String> {
+    let quote = |text: &String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    texts.iter().map(quote).collect()
+}
+
+/// Matches greedily and goes back to the last `*` only: linear in text times pattern, whatever they are.
+fn matches_pattern(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut read) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while let Some(byte) = text.get(read) {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some(wanted) if wanted.eq_ignore_ascii_case(byte) => {
+                at += 1;
+                read += 1;
+            }
+            _ => match &mut star {
+                Some((after, from)) => {
+                    *from += 1;
+                    (at, read) = (*after + 1, *from);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(at).all(|byte| *byte == b'*')
 }
 
 /// `storage.*`.
@@ -309,6 +359,8 @@ pub struct AdminConfig {
     pub http: Option<SocketAddr>,
     /// Whether [`AdminConfig::http`] may be an address that other machines reach.
     pub http_insecure: bool,
+    /// Reload when the configuration file changes.
+    pub reload_on_change: bool,
 }
 
 /// `logging.*`.
@@ -352,6 +404,7 @@ impl Default for NodeConfig {
                 file: PathBuf::from("peers.yaml"),
                 mode: PeersMode::Open,
                 bootstrap: Vec::new(),
+                deny_agents: Vec::new(),
                 exchange_interval: Duration::from_secs(30),
                 exchange_jitter: 0.2,
                 stale_after: Duration::from_secs(24 * 3600),
@@ -371,6 +424,7 @@ impl Default for NodeConfig {
                 group: String::new(),
                 http: None,
                 http_insecure: false,
+                reload_on_change: false,
             },
             logging: LoggingConfig::default(),
             shutdown_timeout: Duration::from_secs(5),
@@ -398,6 +452,9 @@ impl Default for NetworkConfig {
             keepalive_interval: Duration::from_secs(15),
             keepalive_timeout: Duration::from_secs(10),
             keepalive_failures: 3,
+            dns_timeout: Duration::from_secs(3),
+            dns_max_ttl: Duration::from_secs(300),
+            dns_negative_ttl: Duration::from_secs(10),
             dns_serve_stale: Duration::from_secs(3600),
             backoff: BackoffPolicy::default(),
             breaker: BreakerPolicy::default(),
@@ -406,12 +463,15 @@ impl Default for NetworkConfig {
 }
 
 /// The keys whose values take effect only when the node starts.
-pub const RESTART_KEYS: [&str; 13] = [
+pub const RESTART_KEYS: [&str; 16] = [
     "admin.group",
     "admin.http",
     "admin.http_insecure",
     "admin.mode",
     "admin.socket",
+    "network.dns.max_ttl",
+    "network.dns.negative_ttl",
+    "network.dns.timeout",
     "network.port_fallback",
     "network.port_retries",
     "node.federation",
@@ -423,14 +483,37 @@ pub const RESTART_KEYS: [&str; 13] = [
 ];
 
 impl AdminConfig {
-    fn values(&self) -> [(&'static str, String); 5] {
-        let http = self.http.map(|at| at.to_string());
+    /// The values of `admin.*`.
+    fn values(&self) -> [(&'static str, String); 6] {
         [
             ("admin.socket", self.socket.display().to_string()),
             ("admin.mode", format!("{:04o}", self.mode)),
             ("admin.group", self.group.clone()),
-            ("admin.http", http.unwrap_or_default()),
+            (
+                "admin.http",
+                self.http.map_or_else(String::new, |at| at.to_string()),
+            ),
             ("admin.http_insecure", self.http_insecure.to_string()),
+            ("admin.reload_on_change", self.reload_on_change.to_string()),
+        ]
+    }
+}
+
+impl NetworkConfig {
+    /// The values of `network.dns.*`.
+    fn dns_values(&self) -> [(&'static str, String); 4] {
+        let net = self;
+        [
+            ("network.dns.timeout", format_duration(net.dns_timeout)),
+            ("network.dns.max_ttl", format_duration(net.dns_max_ttl)),
+            (
+                "network.dns.negative_ttl",
+                format_duration(net.dns_negative_ttl),
+            ),
+            (
+                "network.dns.serve_stale",
+                format_duration(net.dns_serve_stale),
+            ),
         ]
     }
 }
@@ -475,10 +558,6 @@ impl NodeConfig {
             ("network.backoff.max", format_duration(net.backoff.max())),
             ("network.backoff.factor", net.backoff.factor().to_string()),
             ("network.backoff.jitter", net.backoff.jitter().to_string()),
-            (
-                "network.dns.serve_stale",
-                format_duration(net.dns_serve_stale),
-            ),
             ("network.breaker.failures", net.breaker.failures.to_string()),
             (
                 "network.breaker.cooldown",
@@ -500,6 +579,7 @@ impl NodeConfig {
         values.extend(self.admin.values());
         values.extend(self.peers.values());
         values.extend(self.logging.values());
+        values.extend(net.dns_values());
         values
     }
 

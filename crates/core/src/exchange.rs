@@ -147,6 +147,17 @@ pub enum Notice {
         /// time its message was on the way: for diagnosis only.
         clock_offset_ms: i64,
     },
+    /// A peer signed two different records with one number. Told once for each pair; both are proof.
+    Equivocation {
+        /// Who signed them.
+        peer: PeerKey,
+        /// The number both have.
+        seq: u64,
+        /// The one that counts from now on, for everybody: the one with the smaller signed bytes.
+        kept: SignedRecord,
+        /// The other one.
+        dropped: SignedRecord,
+    },
     /// A record of this node's own identity is around that is newer than the own one: sign one with a higher number.
     OwnRecordAhead {
         /// Its sequence number.

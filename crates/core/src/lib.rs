@@ -24,6 +24,7 @@
 //! | [`identity`], [`record`] | secret keys; libp2p signed envelopes: sign, verify |
 //! | [`peer`], [`ban`], [`set`], [`patch`] | what is known of peers, and how it changes |
 //! | [`store`], [`network`], [`exchange`], [`reconfigure`], [`config`] | the five component traits and their data |
+//! | [`protocol`] | an application's own protocols on the node's connections |
 //! | [`time`], [`metrics`] | the two hooks |
 //! | [`backoff`], [`breaker`], [`rng`] | retry policies and deterministic randomness |
 //! | [`error`], [`limits`] | error kinds; every shared bound by name |
@@ -43,6 +44,7 @@ pub mod metrics;
 pub mod network;
 pub mod patch;
 pub mod peer;
+pub mod protocol;
 pub mod reconfigure;
 pub mod record;
 pub mod rng;
@@ -63,6 +65,7 @@ pub use metrics::Metrics;
 pub use network::Network;
 pub use patch::{PeerChange, PeerOp, PeerPatch};
 pub use peer::{AddressSource, PeerRecord, PeerSource, PeerStatus};
+pub use protocol::{Protocol, ProtocolName, ProtocolRequest, ProtocolRequests, Protocols};
 pub use reconfigure::{Reconfigure, Staged};
 pub use record::SignedRecord;
 pub use set::PeerSet;

@@ -35,6 +35,15 @@ pub const MAX_PEER_ID_TEXT_BYTES: usize = 128;
 /// Most peers kept: the federation size the protocol is designed for.
 pub const MAX_PEERS: usize = 10_000;
 
+/// Longest name of an application's protocol, in bytes: all of them, with the node's own, fit into one identify message.
+pub const MAX_PROTOCOL_NAME_BYTES: usize = 128;
+
+/// Requests of one application protocol to one peer that wait for their answers. Further ones are `Busy`.
+pub const MAX_PROTOCOL_REQUESTS_IN_FLIGHT: usize = 8;
+
+/// Most protocols an application may register.
+pub const MAX_PROTOCOLS: usize = 8;
+
 /// Most addresses in one signed record: what a multi-homed host needs, too few to make a record a dialling weapon.
 pub const MAX_RECORD_ADDRESSES: usize = 8;
 
@@ -49,6 +58,9 @@ pub const NETWORK_EVENT_QUEUE: usize = 256;
 
 /// Control requests (reload, shutdown) waiting for the node task: they come from people and are coalesced.
 pub const NODE_CONTROL_QUEUE: usize = 8;
+
+/// Requests that wait on their way between an application and the network, in each direction of each protocol.
+pub const PROTOCOL_REQUEST_QUEUE: usize = 64;
 
 /// Store events kept for a slow subscriber. One that lags further takes a fresh snapshot instead.
 pub const STORE_EVENT_QUEUE: usize = 1024;

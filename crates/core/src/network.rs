@@ -22,6 +22,12 @@ impl fmt::Display for CommandId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestToken(pub u64);
 
+impl fmt::Display for RequestToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{:x}", self.0)
+    }
+}
+
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -51,6 +57,13 @@ pub enum NetworkCommand {
     Admit {
         /// Everybody who may connect; `None` lets everybody in.
         peers: Option<Vec<PeerKey>>,
+    },
+    /// Give up a dial or a request that is not answered yet. It is answered at once, by [`NetworkEvent::DialFailed`] with
+    /// [`DialError::Aborted`] or by [`NetworkEvent::RequestFailed`] with [`RequestError::Cancelled`]. An id that is
+    /// unknown or answered already is dropped silently.
+    Cancel {
+        /// The command to give up.
+        id: CommandId,
     },
     /// Open a connection. Answered by [`NetworkEvent::Connected`] or [`NetworkEvent::DialFailed`] with the same id.
     Dial {
@@ -128,6 +141,17 @@ pub enum NetworkEvent {
         /// What happened at each address that was tried. Empty when nothing is wrong with the addresses: the peer is
         /// connected already, or another dial to it is under way.
         attempts: Vec<(PeerAddr, DialError)>,
+    },
+    /// An address failed of a dial that reached its peer at another one. Told before [`NetworkEvent::Connected`].
+    AddressFailed {
+        /// The dial.
+        id: CommandId,
+        /// Who was to be reached.
+        peer: PeerKey,
+        /// Where it was tried.
+        addr: PeerAddr,
+        /// What happened there.
+        error: DialError,
     },
     /// A frame arrived and wants exactly one answer.
     Request {
@@ -289,6 +313,9 @@ pub enum RequestError {
     /// The peer's bounded queue on this side is full; nothing was sent.
     #[error("too many requests in flight to this peer")]
     Busy,
+    /// This node gave it up; it may have been processed.
+    #[error("cancelled")]
+    Cancelled,
     /// The connection ended first; the request may have been processed.
     #[error("connection closed")]
     ConnectionClosed,
@@ -298,6 +325,9 @@ pub enum RequestError {
     /// The peer sent something that is not a frame.
     #[error("malformed answer")]
     Malformed,
+    /// The peer ended the request without an answer: it has too much to do, or does not want to. It may have been processed.
+    #[error("the peer gave no answer")]
+    NotAnswered,
     /// The peer is not connected; nothing was sent.
     #[error("not connected")]
     NotConnected,
@@ -314,9 +344,12 @@ impl RequestError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Busy | Self::ConnectionClosed | Self::NotConnected | Self::Timeout => {
-                ErrorKind::Transient
-            }
+            Self::Busy
+            | Self::Cancelled
+            | Self::ConnectionClosed
+            | Self::NotAnswered
+            | Self::NotConnected
+            | Self::Timeout => ErrorKind::Transient,
             Self::Malformed | Self::UnsupportedProtocol => ErrorKind::Peer,
             Self::FrameTooLarge => ErrorKind::Fatal,
         }

@@ -32,7 +32,7 @@ pub enum PeerOp {
     /// Add a peer. Fails when it exists. Lifts an operator's earlier `Remove` when the new source is the operator.
     Create(Box<PeerRecord>),
     /// Take in what a peer signed about itself. Older or equal sequence numbers, forgotten and banned peers are
-    /// ignored. A record without addresses means that the peer left.
+    /// ignored; of two records with one number the one with the smaller signed bytes stays. A record without addresses means that the peer left.
     Learn(SignedRecord),
     /// A response time was measured. Does nothing for an unknown peer.
     Measured {

@@ -123,6 +123,28 @@ impl SignedRecord {
         &self.0.envelope
     }
 
+    /// True when this record takes the place of `known`, another one of the same key: the higher number counts. An owner
+    /// that signs two records with one number leaves everybody with the one whose signed bytes are the smaller ones.
+    #[must_use]
+    pub fn supersedes(&self, known: &Self) -> bool {
+        self.seq() > known.seq() || self.contradicts(known) && self.payload() < known.payload()
+    }
+
+    /// True when the owner signed this record and `other` with one number: the same key and number, and different bytes
+    /// below the signature. Bytes outside of the signature prove nothing about the owner.
+    #[must_use]
+    pub fn contradicts(&self, other: &Self) -> bool {
+        self.key() == other.key()
+            && self.seq() == other.seq()
+            && self.envelope() != other.envelope()
+            && self.payload() != other.payload()
+    }
+
+    /// The bytes that are signed.
+    fn payload(&self) -> Vec<u8> {
+        wire::Envelope::decode(self.envelope()).map_or_else(|_| Vec::new(), |e| e.payload)
+    }
+
     /// True when the owner lists no address at all, of any transport.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
@@ -228,6 +250,19 @@ impl UnverifiedRecord {
     #[must_use]
     pub fn envelope(&self) -> &[u8] {
         &self.record.0.envelope
+    }
+
+    /// True when it has the number of `known`, a record of the same key, and different bytes below the signature: if the
+    /// signature holds, the owner contradicts itself.
+    #[must_use]
+    pub fn contradicts(&self, known: &SignedRecord) -> bool {
+        self.record.contradicts(known)
+    }
+
+    /// True when it would take the place of `known` if its signature holds.
+    #[must_use]
+    pub fn would_supersede(&self, known: &SignedRecord) -> bool {
+        self.record.supersedes(known)
     }
 
     /// Checks the signature.

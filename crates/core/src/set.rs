@@ -180,6 +180,13 @@ impl PeerSet {
         changes
     }
 
+    /// The keys of the peers that differ from those of `old`, or that one of the two lacks, sorted. Costs what changed when
+    /// one of the two came from the other by patches, however many peers there are.
+    #[must_use]
+    pub fn differing_peers(&self, old: &Self) -> Vec<PeerKey> {
+        self.peers.differing_keys(&old.peers, Arc::ptr_eq)
+    }
+
     /// Applies a patch: all of it or, on error, nothing.
     ///
     /// Returns the new set and what changed, each peer at most once per kind of change.
@@ -288,7 +295,7 @@ impl PeerSet {
         if known
             .record
             .as_ref()
-            .is_some_and(|record| record.seq() >= signed.seq())
+            .is_some_and(|record| !signed.supersedes(record))
         {
             return;
         }

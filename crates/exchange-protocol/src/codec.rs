@@ -2,6 +2,7 @@
 //!
 //! Whatever the bytes, decoding never panics and never allocates more than a small multiple of the frame.
 
+mod compress;
 mod debug_json;
 mod scan;
 pub(crate) mod wire;
@@ -9,10 +10,10 @@ pub(crate) mod wire;
 use btcfed_core::{ErrorKind, PeerKey, limits};
 use prost::Message as _;
 
-use crate::limits::{MAX_AGENT_BYTES, MAX_CELLS, MAX_ERROR_TEXT_BYTES};
+use crate::limits::{MAX_AGENT_BYTES, MAX_CELLS, MAX_ERROR_TEXT_BYTES, MAX_STRIPES};
 use crate::message::{
     Cell, CellBlock, CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement,
-    PeerRequest, PeerResponse, PeerUpdate, RecordEntry, Summary, Want,
+    PeerRequest, PeerResponse, PeerUpdate, RecordEntry, Stripe, Summary, Want,
 };
 
 /// A frame that cannot be taken in. Caused by whoever wrote it; nothing changed.
@@ -56,7 +57,7 @@ impl DecodeError {
     }
 }
 
-/// Reads one frame.
+/// Reads one frame, compressed or not.
 ///
 /// # Errors
 /// The frame is malformed, exceeds a bound or carries a message this version does not know.
@@ -64,6 +65,15 @@ pub fn decode(frame: &[u8]) -> Result<Message, DecodeError> {
     if frame.is_empty() {
         return Ok(Message::Ack);
     }
+    let body = body(frame)?;
+    if let wire::Body::Compressed(compressed) = &body {
+        return message(self::body(&compress::inflate(compressed)?)?);
+    }
+    message(body)
+}
+
+/// The protobuf form of what is in a frame that is not empty.
+fn body(frame: &[u8]) -> Result<wire::Body, DecodeError> {
     if frame.len() > limits::MAX_FRAME_BYTES {
         return Err(DecodeError::TooLarge {
             what: "frame",
@@ -76,17 +86,23 @@ pub fn decode(frame: &[u8]) -> Result<Message, DecodeError> {
     let envelope = wire::Envelope::decode(frame).map_err(|_| DecodeError::Malformed {
         reason: "text is not UTF-8",
     })?;
-    match envelope.body {
-        None => Err(DecodeError::Unsupported),
-        Some(wire::Body::Announcement(body)) => Ok(Message::Announcement(PeerAnnouncement {
+    envelope.body.ok_or(DecodeError::Unsupported)
+}
+
+fn message(body: wire::Body) -> Result<Message, DecodeError> {
+    match body {
+        wire::Body::Compressed(_) => Err(DecodeError::Malformed {
+            reason: "compressed twice",
+        }),
+        wire::Body::Announcement(body) => Ok(Message::Announcement(PeerAnnouncement {
             records: entries(body.records),
             ids: ids(&body.ids)?,
             prune: body.prune,
         })),
-        Some(wire::Body::Error(body)) => Ok(Message::Error(error(body))),
-        Some(wire::Body::Request(body)) => request(body).map(Message::Request),
-        Some(wire::Body::Response(body)) => response(body).map(Message::Response),
-        Some(wire::Body::Update(body)) => Ok(Message::Update(PeerUpdate {
+        wire::Body::Error(body) => Ok(Message::Error(error(body))),
+        wire::Body::Request(body) => request(body).map(Message::Request),
+        wire::Body::Response(body) => response(body).map(Message::Response),
+        wire::Body::Update(body) => Ok(Message::Update(PeerUpdate {
             record: body
                 .record
                 .map_or_else(RecordEntry::default, RecordEntry::from),
@@ -121,6 +137,25 @@ pub fn encode(message: &Message) -> Vec<u8> {
     wire::Envelope { body: Some(body) }.encode_to_vec()
 }
 
+/// The same, compressed if that makes a large frame smaller. Only for a peer that offers
+/// [`FEATURE_ZSTD`](crate::limits::FEATURE_ZSTD).
+#[must_use]
+pub fn encode_compressed(message: &Message) -> Vec<u8> {
+    let plain = encode(message);
+    match compress::deflate(&plain) {
+        Some(body) => {
+            let body = Some(wire::Body::Compressed(body));
+            let frame = wire::Envelope { body }.encode_to_vec();
+            if frame.len() < plain.len() {
+                frame
+            } else {
+                plain
+            }
+        }
+        None => plain,
+    }
+}
+
 /// How many bytes a record takes in a list: tag, length, envelope with tag and length, age with tag.
 #[must_use]
 pub const fn entry_bytes(envelope_len: usize) -> usize {
@@ -144,6 +179,7 @@ fn request(body: wire::PeerRequest) -> Result<PeerRequest, DecodeError> {
             count: cells.count,
         }),
         want: body.want.as_ref().map(want).transpose()?,
+        stripe: body.stripe.as_ref().map(stripe).transpose()?,
     })
 }
 
@@ -168,7 +204,32 @@ fn wire_request(message: &PeerRequest) -> wire::PeerRequest {
             salt: want.salt,
             ids: id_bytes(&want.ids),
         }),
+        stripe: message.stripe.map(|stripe| wire::Stripe {
+            salt: stripe.salt,
+            index: stripe.index,
+            of: stripe.of,
+        }),
     }
+}
+
+/// A part that exists.
+const fn stripe(body: &wire::Stripe) -> Result<Stripe, DecodeError> {
+    if body.of > MAX_STRIPES {
+        return Err(DecodeError::TooLarge {
+            what: "stripe.of",
+            limit: MAX_STRIPES as usize,
+        });
+    }
+    if body.index >= body.of {
+        return Err(DecodeError::Malformed {
+            reason: "no such stripe",
+        });
+    }
+    Ok(Stripe {
+        salt: body.salt,
+        index: body.index,
+        of: body.of,
+    })
 }
 
 fn want(body: &wire::Want) -> Result<Want, DecodeError> {
@@ -305,6 +366,7 @@ const fn code(code: wire::ErrorCode) -> ErrorCode {
     match code {
         wire::ErrorCode::BadSignature => ErrorCode::BadSignature,
         wire::ErrorCode::Busy => ErrorCode::Busy,
+        wire::ErrorCode::Denied => ErrorCode::Denied,
         wire::ErrorCode::FederationMismatch => ErrorCode::FederationMismatch,
         wire::ErrorCode::HelloRequired => ErrorCode::HelloRequired,
         wire::ErrorCode::Malformed => ErrorCode::Malformed,
@@ -320,6 +382,7 @@ const fn wire_code(code: ErrorCode) -> wire::ErrorCode {
     match code {
         ErrorCode::BadSignature => wire::ErrorCode::BadSignature,
         ErrorCode::Busy => wire::ErrorCode::Busy,
+        ErrorCode::Denied => wire::ErrorCode::Denied,
         ErrorCode::FederationMismatch => wire::ErrorCode::FederationMismatch,
         ErrorCode::HelloRequired => wire::ErrorCode::HelloRequired,
         ErrorCode::Malformed => wire::ErrorCode::Malformed,

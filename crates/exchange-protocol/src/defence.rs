@@ -2,5 +2,6 @@
 
 pub(crate) mod bucket;
 pub(crate) mod budget;
+pub(crate) mod origin;
 pub(crate) mod score;
 pub(crate) mod validate;

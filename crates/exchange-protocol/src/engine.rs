@@ -1,6 +1,6 @@
 //! The engine: routes what happened, and holds what is to be done until it is asked for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use btcfed_core::config::NodeConfig;
@@ -9,18 +9,24 @@ use btcfed_core::identity::Verifier;
 use btcfed_core::network::{CommandId, Direction, RequestError, RequestToken};
 use btcfed_core::rng::SeededRng;
 use btcfed_core::time::{MonotonicTime, Now};
-use btcfed_core::{PeerKey, PeerSet, SignedRecord};
+use btcfed_core::{PeerChange, PeerKey, PeerSet, SignedRecord};
 
 use crate::answer::Snapshot;
 use crate::codec;
 use crate::defence::budget::Parked;
+use crate::defence::origin::Origins;
 use crate::defence::score::{Offence, Scores};
+use crate::download::Download;
+use crate::feeler::Feeler;
 use crate::limits;
-use crate::message::{ErrorCode, ErrorReply, Message};
+use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse};
 use crate::phase::{Phase, PhaseEvent};
+use crate::reconcile::salts::Salts;
+use crate::reconcile::shared::Shared;
 use crate::relay::tree::News;
 use crate::schedule::SyncTimer;
-use crate::session::{Closing, Session};
+use crate::session::{Closing, Session, Stage, Versions};
+use crate::sessions::Sessions;
 use crate::view::View;
 
 /// What an [`Engine`] is made of.
@@ -51,15 +57,24 @@ pub struct Engine {
     pub(crate) rng: SeededRng,
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) view: View,
-    pub(crate) sessions: BTreeMap<PeerKey, Session>,
+    pub(crate) sessions: Sessions,
     pub(crate) timer: SyncTimer,
     pub(crate) counters: ExchangeCounters,
     pub(crate) snapshots: VecDeque<Snapshot>,
+    pub(crate) salts: Salts,
     pub(crate) news: News,
+    pub(crate) download: Option<Download>,
+    /// Who told of peers that were never met.
+    pub(crate) origins: Origins,
+    pub(crate) feeler: Feeler,
+    /// Who signed two records with one number.
+    pub(crate) equivocators: Versions,
     parked: Parked,
     scores: Scores,
     phase: Phase,
     pending: BTreeMap<CommandId, Pending>,
+    /// The same by peer.
+    pending_by: BTreeSet<(PeerKey, CommandId)>,
     next_id: u64,
     out: VecDeque<Output>,
 }
@@ -96,16 +111,31 @@ impl Engine {
             rng: SeededRng::from_seed(options.seed),
             verifier: options.verifier,
             view: View::new(options.own, options.set),
-            sessions: BTreeMap::new(),
+            sessions: Sessions::default(),
             counters: ExchangeCounters::default(),
             snapshots: VecDeque::new(),
+            salts: Salts::default(),
             news: News::default(),
+            download: None,
+            origins: Origins::default(),
+            feeler: Feeler::new(options.seed),
+            equivocators: Versions::new(limits::MAX_EQUIVOCATORS),
             parked: Parked::default(),
             scores: Scores::default(),
             phase: Phase::default(),
             pending: BTreeMap::new(),
+            pending_by: BTreeSet::new(),
             next_id: 1,
             out: VecDeque::new(),
+        }
+    }
+
+    /// An engine whose store shows what others of a simulation begin with too.
+    pub(crate) fn sharing(options: EngineOptions, shared: Arc<Shared>) -> Self {
+        let view = View::sharing(options.own, shared);
+        Self {
+            view,
+            ..Self::new(options)
         }
     }
 
@@ -137,7 +167,10 @@ impl Engine {
             return;
         }
         let budgets = self.parked.take(now.monotonic, &peer);
-        let session = Session::new(direction, scope, now.monotonic, budgets);
+        let mut session = Session::new(direction, scope, now.monotonic, budgets);
+        if self.feeler.is_arrived(&peer, direction) {
+            session.feeling_since = Some(now.monotonic);
+        }
         self.sessions.insert(peer, session);
         self.timer.start(now.monotonic, &mut self.rng);
     }
@@ -147,7 +180,11 @@ impl Engine {
             return;
         };
         self.parked.keep(*peer, session.budgets);
-        self.pending.retain(|_, pending| pending.peer != *peer);
+        let (first, last) = (CommandId(0), CommandId(u64::MAX));
+        let open = self.pending_by.range((*peer, first)..=(*peer, last));
+        for (_, id) in open.copied().collect::<Vec<_>>() {
+            self.take_pending(id);
+        }
         if let Some(Closing {
             at: Some(_),
             reaction: Some(reaction),
@@ -161,6 +198,8 @@ impl Engine {
             });
         }
         if self.sessions.is_empty() {
+            self.download = None;
+            self.feeler.stop();
             self.timer.stop();
             self.enter(PhaseEvent::Alone);
         }
@@ -194,7 +233,12 @@ impl Engine {
             Ok(message @ (Message::Ack | Message::Error(_) | Message::Response(_))) => {
                 let text = format!("{} is not a request", message.name());
                 self.reply(token, &refusal(ErrorCode::Malformed, &text));
-                self.offend(now, peer, Offence::Malformed);
+                let offence = if matches!(message, Message::Response(_)) {
+                    Offence::Unasked
+                } else {
+                    Offence::Malformed
+                };
+                self.offend(now, peer, offence);
             }
             Err(error) => {
                 self.reply(token, &refusal(error.code(), &error.to_string()));
@@ -205,7 +249,7 @@ impl Engine {
 
     fn response(&mut self, now: Now, id: CommandId, frame: &[u8]) {
         self.received(frame);
-        let Some(Pending { peer, sent, .. }) = self.pending.remove(&id) else {
+        let Some(Pending { peer, sent, .. }) = self.take_pending(id) else {
             return;
         };
         let message = match codec::decode(frame) {
@@ -243,7 +287,7 @@ impl Engine {
     }
 
     fn failed(&mut self, now: Now, id: CommandId, error: RequestError) {
-        let Some(Pending { peer, sent, .. }) = self.pending.remove(&id) else {
+        let Some(Pending { peer, sent, .. }) = self.take_pending(id) else {
             return;
         };
         self.failed_request(now, peer, sent);
@@ -309,6 +353,8 @@ impl Engine {
     fn on_error(&mut self, now: Now, peer: PeerKey, sent: Sent, error: &ErrorReply) {
         tracing::debug!(peer = %peer.peer_id(), code = %error.code, text = ?error.message, "refused");
         let was_round = matches!(sent, Sent::Round);
+        let round = self.sessions.get(&peer).and_then(|s| s.round.as_ref());
+        let was_stripe = round.is_some_and(|r| r.stripe.is_some() || r.stage == Stage::Sample);
         let is_worth_repeating = matches!(
             error.code,
             ErrorCode::Busy | ErrorCode::HelloRequired | ErrorCode::Rate
@@ -320,7 +366,8 @@ impl Engine {
         }
         if let Some(session) = self.sessions.get_mut(&peer) {
             if error.code == ErrorCode::Unsupported && was_round && !session.pages_only {
-                session.pages_only = true;
+                session.refuses_stripes = true;
+                session.pages_only = !was_stripe;
                 session.wants_round = true;
             }
             if error.code == ErrorCode::HelloRequired {
@@ -354,11 +401,6 @@ impl Engine {
 
     /// Does everything that is due.
     fn tick(&mut self, now: Now) {
-        for session in self.sessions.values_mut() {
-            session
-                .paused_until
-                .take_if(|until| *until <= now.monotonic);
-        }
         while let Some((id, pending)) = self.pending.first_key_value()
             && pending.deadline <= now.monotonic
         {
@@ -368,23 +410,32 @@ impl Engine {
         self.start_due_rounds(now);
         self.graft_due(now);
         self.announce_due(now);
+        self.feel(now);
+        self.refresh(now);
     }
 
-    fn close_due(&mut self, now: Now) {
-        for (peer, session) in &mut self.sessions {
-            let Some(closing) = &mut session.closing else {
+    /// Looks again at the conversations that may have changed.
+    pub(crate) fn refresh(&mut self, now: Now) {
+        self.sessions.refresh(now.monotonic, self.view.own_record());
+    }
+
+    pub(crate) fn close_due(&mut self, now: Now) {
+        self.refresh(now);
+        for peer in self.sessions.take_due(now.monotonic) {
+            let session = self.sessions.get_mut(&peer);
+            let Some(closing) = session.and_then(|session| session.closing.as_mut()) else {
                 continue;
             };
             if closing.at.take_if(|at| *at <= now.monotonic).is_some() {
                 if let Some(reaction) = closing.reaction {
                     self.out.push_back(Output::Penalty {
-                        peer: *peer,
+                        peer,
                         reaction,
                         reason: closing.reason.clone(),
                     });
                 }
                 self.out.push_back(Output::Close {
-                    peer: *peer,
+                    peer,
                     reason: closing.reason.clone(),
                 });
             }
@@ -458,12 +509,39 @@ impl Engine {
         self.push(Output::Reply { token, frame });
     }
 
+    /// Answers a question; counts what it took.
+    pub(crate) fn respond(
+        &mut self,
+        now: Now,
+        peer: &PeerKey,
+        token: RequestToken,
+        response: PeerResponse,
+    ) {
+        let frame = self.encode_for(peer, &Message::Response(response));
+        if let Some(session) = self.sessions.get_mut(peer) {
+            session.budgets.answers.spend(now.monotonic, frame.len());
+        }
+        self.sent(frame.len());
+        self.push(Output::Reply { token, frame });
+    }
+
+    /// Compressed if the peer can read that.
+    fn encode_for(&self, peer: &PeerKey, message: &Message) -> Vec<u8> {
+        let features = self.sessions.get(peer).and_then(|s| s.features);
+        if features.is_some_and(|both| both & limits::FEATURE_ZSTD != 0) {
+            codec::encode_compressed(message)
+        } else {
+            codec::encode(message)
+        }
+    }
+
     pub(crate) fn send(&mut self, now: Now, peer: PeerKey, message: &Message, sent: Sent) {
         let id = CommandId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
-        let frame = codec::encode(message);
+        let frame = self.encode_for(&peer, message);
         self.sent(frame.len());
         let deadline = now.monotonic.saturating_add(limits::REQUEST_TIMEOUT);
+        self.pending_by.insert((peer, id));
         self.pending.insert(
             id,
             Pending {
@@ -473,6 +551,12 @@ impl Engine {
             },
         );
         self.push(Output::Send { peer, id, frame });
+    }
+
+    fn take_pending(&mut self, id: CommandId) -> Option<Pending> {
+        let pending = self.pending.remove(&id)?;
+        self.pending_by.remove(&(pending.peer, id));
+        Some(pending)
     }
 
     fn received(&mut self, frame: &[u8]) {
@@ -502,10 +586,15 @@ impl Exchange for Engine {
                 self.timer
                     .reconfigure(now.monotonic, &config, &mut self.rng);
                 self.config = config;
+                self.part_from_denied(now);
             }
             Input::Request { peer, token, frame } => self.request(now, peer, token, &frame),
             Input::Response { id, frame } => self.response(now, id, &frame),
-            Input::StoreChanged { set, .. } => self.view.set_snapshot(set),
+            Input::StoreChanged { set, changes } => {
+                self.view.set_snapshot(set);
+                let changed = changes.iter().filter_map(PeerChange::key);
+                self.origins.update(&self.view, changed);
+            }
             Input::Timeout | _ => {}
         }
         self.tick(now);
@@ -516,20 +605,23 @@ impl Exchange for Engine {
     }
 
     fn next_deadline(&self) -> Option<MonotonicTime> {
-        let own = self.view.own_record();
-        let sessions = self
-            .sessions
-            .values()
-            .filter_map(|session| session.deadline(own))
-            .min();
+        let sessions = self.sessions.next_due();
         let request = self
             .pending
             .first_key_value()
             .map(|(_, pending)| pending.deadline);
-        [sessions, request, self.timer.due(), self.news.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let download = self.download.as_ref().map(Download::deadline);
+        [
+            sessions,
+            request,
+            self.timer.due(),
+            self.news.due(),
+            self.feeler.deadline(),
+            download,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn counters(&self) -> ExchangeCounters {
@@ -539,10 +631,16 @@ impl Exchange for Engine {
 
 /// A refusal without further data.
 pub(crate) fn refusal(code: ErrorCode, text: &str) -> Message {
+    let retry_after = if code == ErrorCode::Denied {
+        limits::MAX_RETRY_AFTER
+    } else {
+        std::time::Duration::ZERO
+    };
     let (version_min, version_max) = match code {
         ErrorCode::Version => (limits::VERSION_MIN, limits::VERSION_MAX),
         ErrorCode::BadSignature
         | ErrorCode::Busy
+        | ErrorCode::Denied
         | ErrorCode::FederationMismatch
         | ErrorCode::HelloRequired
         | ErrorCode::Malformed
@@ -554,7 +652,7 @@ pub(crate) fn refusal(code: ErrorCode, text: &str) -> Message {
     Message::Error(ErrorReply {
         code,
         message: text.to_owned(),
-        retry_after_ms: 0,
+        retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
         version_min,
         version_max,
         alternatives: Vec::new(),

@@ -1,7 +1,7 @@
 //! Who is who: the introduction, and what somebody is told for whom there is no room.
 
 use btcfed_core::PeerKey;
-use btcfed_core::exchange::Notice;
+use btcfed_core::exchange::{Notice, Reaction};
 use btcfed_core::time::Now;
 
 use crate::engine::Engine;
@@ -26,7 +26,10 @@ impl Engine {
             && let Some(own) = self.view.own_record()
             && session.owes_own_record(Some(own))
         {
-            hello.record = own.envelope().to_vec();
+            // Who is only tried finds a record it lacks by the comparison.
+            if session.feeling_since.is_none() {
+                hello.record = own.envelope().to_vec();
+            }
             session.told_own = Some(own.seq());
         }
         hello
@@ -45,11 +48,16 @@ impl Engine {
         if hello.federation != self.config.federation {
             return Err(ErrorCode::FederationMismatch);
         }
+        if self.config.peers.matches_agent(&hello.agent) {
+            return Err(ErrorCode::Denied);
+        }
         let Some(session) = self.sessions.get_mut(&peer) else {
             return Ok(());
         };
+        session.agent.clone_from(&hello.agent);
         if !session.met {
             session.met = true;
+            session.features = Some(hello.features & limits::FEATURES);
             let agent: String = hello
                 .agent
                 .escape_debug()
@@ -64,6 +72,20 @@ impl Engine {
             });
         }
         Ok(())
+    }
+
+    /// Closes the connections to software that a new configuration keeps away.
+    pub(crate) fn part_from_denied(&mut self, now: Now) {
+        let denied: Vec<PeerKey> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.met && self.config.peers.matches_agent(&session.agent))
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in denied {
+            let reaction = Some(Reaction::Disconnect);
+            self.close_at(peer, now.monotonic, reaction, "its software is denied");
+        }
     }
 
     /// Refuses a conversation for which there is no room and names others to ask.

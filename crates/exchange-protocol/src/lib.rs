@@ -71,10 +71,11 @@
 //! | [`simulate`] | a federation on virtual time |
 //! | engine, relay, tree | routing; records in and on; along which links |
 //! | introduce, sync, answer | who is who; rounds of questions; their answers |
-//! | reconcile, rateless | finding the difference of two lists; the code behind it |
+//! | download, feeler | what a newcomer fetches from several neighbours at once; trying peers that are not connected |
+//! | reconcile, rateless, index | finding the difference of two lists; the code behind it; what is kept ready for it |
 //! | validate, view, digest | the gate for records; what would be listed; its summary and ids |
-//! | session, schedule, phase | one peer; the periodic timer; where the node stands |
-//! | bucket, budget, score | rates; what a peer may send; misbehaviour and reactions |
+//! | session, sessions, schedule, phase | one peer; all of them; the periodic timer; where the node stands |
+//! | bucket, budget, score, origin | rates; what a peer may send; misbehaviour and reactions; who told of whom |
 //!
 //! The wire format and the rules are in `docs/PROTOCOL.md`.
 
@@ -83,7 +84,9 @@
 mod answer;
 pub mod codec;
 mod defence;
+mod download;
 mod engine;
+mod feeler;
 mod introduce;
 pub mod limits;
 pub mod message;
@@ -92,6 +95,7 @@ mod reconcile;
 mod relay;
 mod schedule;
 mod session;
+mod sessions;
 pub mod simulate;
 mod sync;
 mod view;

@@ -13,8 +13,14 @@ pub const VERSION_MIN: u32 = 1;
 /// The highest protocol version this implementation speaks.
 pub const VERSION_MAX: u32 = 1;
 
-/// Optional abilities this implementation offers, one bit each. None are defined in version 1.
-pub const FEATURES: u64 = 0;
+/// The ability to answer [`Mode::Sample`](crate::message::Mode::Sample) and [`Mode::Stripe`](crate::message::Mode::Stripe).
+pub const FEATURE_STRIPES: u64 = 1;
+
+/// The ability to read compressed frames.
+pub const FEATURE_ZSTD: u64 = 2;
+
+/// Optional abilities this implementation offers, one bit each. One is used only when both sides offer it.
+pub const FEATURES: u64 = FEATURE_STRIPES | FEATURE_ZSTD;
 
 // --- one frame ---------------------------------------------------------------------------------------------------
 
@@ -44,6 +50,12 @@ pub const FRAME_HEADROOM_BYTES: usize = 4096;
 
 /// The longest pause an error can ask for: a remote must not silence this node towards it for good.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// Frames up to this size are not worth compressing: keys and signatures are most of them.
+pub const COMPRESS_ABOVE_BYTES: usize = 1024;
+
+/// How hard to compress: higher levels gain less than a hundredth on records, and take ten times the time.
+pub const COMPRESSION_LEVEL: i32 = 1;
 
 // --- one peer ----------------------------------------------------------------------------------------------------
 
@@ -80,6 +92,23 @@ pub const MAX_PARKED_BUDGETS: usize = 1024;
 /// How many times faster the budgets of a throttled peer are used up.
 pub const THROTTLE_FACTOR: u32 = 4;
 
+// --- answers ---------------------------------------------------------------------------------------------------------
+
+/// What a record takes in a list, for budgets: with two addresses about 205 bytes.
+pub const BUDGET_BYTES_PER_RECORD: usize = 256;
+
+/// Over an hour a peer is sent answers of at most this many times what the own list takes.
+pub const ANSWER_LISTS_PER_HOUR: usize = 2;
+
+/// Lists that are shorter count as if they took so much: comparisons of short lists cost something, too.
+pub const ANSWER_LIST_MIN_BYTES: usize = 1 << 20;
+
+/// Bytes of answers to a peer in one burst: the longest list fits, in case all of it is asked of one peer.
+pub const ANSWER_BURST_BYTES: u32 = 3 << 20;
+
+/// Bytes of answers to a peer per second in the long run.
+pub const ANSWER_BYTES_PER_SECOND: u32 = 1 << 16;
+
 // --- announcements -----------------------------------------------------------------------------------------------
 
 /// Most ids in one announcement.
@@ -90,6 +119,9 @@ pub const MAX_HINTS: usize = 2048;
 
 /// How long ids for a link beside the tree are gathered: longer than the tree takes to bring the record there.
 pub const HINT_DELAY: Duration = Duration::from_millis(100);
+
+/// How much longer the side of a link with the larger key gathers ids: most of what it would tell it is told meanwhile.
+pub const HINT_TURN: Duration = Duration::from_millis(50);
 
 /// How long a record that was told of by its id may take to arrive on another way.
 pub const GRAFT_PATIENCE: Duration = Duration::from_millis(50);
@@ -132,8 +164,30 @@ pub const MAX_PARALLEL_ROUNDS: usize = 2;
 /// Lists up to this length are fetched without a slot: those of newcomers.
 pub const SHORT_LIST: u32 = 16;
 
-/// Cells in the first answer about different lists: enough for about 20 differences.
-pub const FIRST_CELLS: usize = 32;
+/// Most records in a sample: enough to dial on from, and it is what one bootstrap node sends to everybody.
+pub const SAMPLE: usize = 16;
+
+/// Most parts the hash space may be cut into.
+pub const MAX_STRIPES: u32 = 64;
+
+/// Parts a newcomer fetches, each from another neighbour.
+pub const STRIPES: u32 = 4;
+
+/// How long a newcomer waits for neighbours to ask for parts, before one neighbour is asked for several.
+pub const STRIPE_WAIT: Duration = Duration::from_millis(400);
+
+/// How long an answer about a part may take before another neighbour is asked for it.
+pub const STRIPE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a download in parts may take. What is missing then is found by the rounds that follow.
+pub const DOWNLOAD_LIMIT: Duration = Duration::from_secs(20);
+
+/// Cells in the first answer about different lists: enough for 10 differences nearly always, for 20 mostly.
+pub const FIRST_CELLS: usize = 36;
+
+/// Cells in the first answer beyond one and a half for each difference that the lengths of the lists show: with them one block
+/// in a hundred is not enough.
+pub const SPARE_CELLS: usize = 24;
 
 /// Most cells of one reconciliation: enough for about 2 900 differences, and they fit into one frame.
 pub const MAX_CELLS: usize = 4096;
@@ -141,10 +195,30 @@ pub const MAX_CELLS: usize = 4096;
 /// Most bytes the cells of a block take: 8 of id, 4 of check and one of count each, and some more for large counts.
 pub const MAX_CELL_BYTES: usize = MAX_CELLS * 15;
 
+/// How long the rows of cells are that are kept ready: a longer one is made when the first one asks for it.
+pub const ROW_LENGTHS: [usize; 3] = [64, 512, MAX_CELLS];
+
+/// Most rows of cells kept ready: the own one and those of 16 neighbours, of about 100 kB each. The one that was not used for
+/// the longest time goes first.
+pub const MAX_ROWS: usize = 17;
+
+/// Most changes of a row that are remembered, so that later blocks fit the first one.
+pub const MAX_ROW_LOG: usize = 1024;
+
+/// Most salts for which the root of the own list is kept ready. The one that was not used for the longest time goes first.
+pub const MAX_ROOTS: usize = 64;
+
+/// Most keys remembered to have changed lately; differences are looked for among them before the list is walked.
+pub const MAX_RECENT_CHANGES: usize = 1024;
+
+/// How long a node uses its salts: long enough that nearly no question walks a list, and too short to be worth crafting
+/// records for.
+pub const SALT_LIFETIME: Duration = Duration::from_secs(3600);
+
 /// Most ids in one question for records.
 pub const MAX_WANTED: usize = 1024;
 
-/// Most lists that are kept as they were, so that later blocks of cells fit the first one. The oldest goes first.
+/// Most lists that are remembered as they were, so that later blocks of cells fit the first one. The oldest goes first.
 pub const MAX_SNAPSHOTS: usize = 16;
 
 /// Most versions one peer has and this node declined, which are counted as if they were in its list towards that peer.
@@ -170,6 +244,38 @@ pub const MAX_PENDING_RECORDS: usize = 4096;
 
 /// How long an accepted record counts as known while the store does not show it.
 pub const PENDING_TTL: Duration = Duration::from_secs(10);
+
+/// Contradictions of owners that are looked at per frame: each costs a signature check.
+pub const MAX_CONTRADICTIONS_PER_FRAME: usize = 4;
+
+/// Most owners remembered to have contradicted themselves, so that it is told once. The oldest is forgotten.
+pub const MAX_EQUIVOCATORS: usize = 256;
+
+// --- the list as a whole ---------------------------------------------------------------------------------------------
+
+/// From so many peers on, sources and networks have a share each of those that were never met.
+pub const CROWDED_ABOVE: usize = limits::MAX_PEERS / 2;
+
+/// Most peers never met that one source told of first, in a crowded list.
+pub const MAX_UNMET_PER_SOURCE: usize = limits::MAX_PEERS * 3 / 8;
+
+/// Most peers never met in one network (/16 of IPv4, /32 of IPv6, two labels of a name), in a crowded list.
+pub const MAX_UNMET_PER_GROUP: usize = limits::MAX_PEERS / 16;
+
+/// Most peers never met whose origin is remembered.
+pub const MAX_ORIGINS: usize = limits::MAX_PEERS;
+
+/// How often a known peer that is not connected is tried.
+pub const FEELER_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Random share added to or taken from that.
+pub const FEELER_JITTER: f64 = 0.25;
+
+/// How long a connection that was made to try a peer may stay.
+pub const FEELER_STAY: Duration = Duration::from_secs(10);
+
+/// Most addresses of a peer that are tried.
+pub const FEELER_ADDRESSES: usize = 8;
 
 // --- misbehaviour --------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use btcfed_core::PeerKey;
 
+use crate::reconcile::digest;
+
 /// Everything that fits into one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,6 +122,26 @@ pub struct Want {
     pub ids: Vec<u64>,
 }
 
+/// A part of a list: the hash space is cut into `of` equal parts, and this is number `index` of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stripe {
+    /// Drawn by the asker, so that nobody can choose keys that all fall into one part.
+    pub salt: u64,
+    /// Which part, from 0.
+    pub index: u32,
+    /// How many parts there are, from 1 to [`MAX_STRIPES`](crate::limits::MAX_STRIPES).
+    pub of: u32,
+}
+
+impl Stripe {
+    /// True when this key falls into this part, whatever version of its record it is.
+    #[must_use]
+    pub fn holds(&self, key: &PeerKey) -> bool {
+        let place = u128::from(digest::id(self.salt, key, 0));
+        (place * u128::from(self.of)) >> 64 == u128::from(self.index)
+    }
+}
+
 /// What kind of answer a request asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -127,13 +149,17 @@ pub enum Mode {
     /// Records in the order of their keys, from a cursor on.
     #[default]
     Page,
+    /// A few records chosen at random; of a list that fits into one answer, its first page.
+    Sample,
+    /// Records of one part of the hash space in the order of their keys, from a cursor on.
+    Stripe,
     /// Compares; different lists are answered by cells, or by the first page when that is cheaper.
     Summary,
     /// More cells.
     Cells,
     /// Records by their ids.
     Want,
-    /// A mode this version does not know. 1 and 2 are reserved for sample and stripe.
+    /// A mode this version does not know.
     Other(u32),
 }
 
@@ -143,6 +169,8 @@ impl Mode {
     pub const fn number(self) -> u32 {
         match self {
             Self::Page => 0,
+            Self::Sample => 1,
+            Self::Stripe => 2,
             Self::Summary => 3,
             Self::Cells => 4,
             Self::Want => 5,
@@ -155,6 +183,8 @@ impl Mode {
     pub const fn from_number(number: u32) -> Self {
         match number {
             0 => Self::Page,
+            1 => Self::Sample,
+            2 => Self::Stripe,
             3 => Self::Summary,
             4 => Self::Cells,
             5 => Self::Want,
@@ -172,7 +202,7 @@ pub struct PeerRequest {
     pub mode: Mode,
     /// Records after this key; `None` from the start.
     pub cursor: Option<PeerKey>,
-    /// Most records wanted, in [`Mode::Page`]; 0 only compares the summaries.
+    /// Most records wanted, in [`Mode::Page`], [`Mode::Sample`] and [`Mode::Stripe`]; 0 only compares the summaries.
     pub limit: u32,
     /// What the sender has. When the receiver has the same, it answers `equal` and no records.
     pub summary: Option<Summary>,
@@ -180,6 +210,8 @@ pub struct PeerRequest {
     pub cells: Option<CellRange>,
     /// Which records are wanted, in [`Mode::Want`].
     pub want: Option<Want>,
+    /// Which part is wanted, in [`Mode::Stripe`].
+    pub stripe: Option<Stripe>,
 }
 
 /// An answer.
@@ -250,6 +282,8 @@ pub enum ErrorCode {
     BadSignature,
     /// No room for another conversation.
     Busy,
+    /// The operator keeps this software away.
+    Denied,
     /// The other federation.
     FederationMismatch,
     /// The sender has not introduced itself on this connection.
@@ -270,9 +304,10 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::BadSignature,
         Self::Busy,
+        Self::Denied,
         Self::FederationMismatch,
         Self::HelloRequired,
         Self::Malformed,
@@ -289,6 +324,7 @@ impl ErrorCode {
         match self {
             Self::BadSignature => "BAD_SIGNATURE",
             Self::Busy => "BUSY",
+            Self::Denied => "DENIED",
             Self::FederationMismatch => "FEDERATION_MISMATCH",
             Self::HelloRequired => "HELLO_REQUIRED",
             Self::Malformed => "MALFORMED",
@@ -305,7 +341,7 @@ impl ErrorCode {
     pub const fn is_final(self) -> bool {
         matches!(
             self,
-            Self::FederationMismatch | Self::NetworkMismatch | Self::Version
+            Self::Denied | Self::FederationMismatch | Self::NetworkMismatch | Self::Version
         )
     }
 }

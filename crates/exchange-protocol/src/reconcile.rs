@@ -2,7 +2,10 @@
 //! missing there is announced. Pages are the fallback.
 
 pub(crate) mod digest;
+pub(crate) mod index;
 pub(crate) mod rateless;
+pub(crate) mod salts;
+pub(crate) mod shared;
 
 use std::collections::BTreeSet;
 
@@ -13,17 +16,19 @@ use crate::defence::validate;
 use crate::engine::{Engine, Sent};
 use crate::limits;
 use crate::message::{Cell, CellBlock, CellRange, Message, Mode, PeerRequest, PeerResponse, Want};
+use crate::reconcile::index::Bookmark;
 use crate::reconcile::rateless::{Decoded, Difference};
 use crate::session::Stage;
 
 /// What is known of the difference so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reconciliation {
-    salt: u64,
+    /// The own list, as it was when the first cells came.
+    mark: Bookmark,
+    /// The ids of versions beside the list that count as listed towards this peer.
+    declined: Vec<u64>,
     /// How long the other list was when its first cells were told.
     size: u32,
-    /// The own list, as it was then.
-    ids: Vec<u64>,
     difference: Difference,
     /// Ids that were found missing here and have not arrived.
     wanted: BTreeSet<u64>,
@@ -39,16 +44,14 @@ impl Engine {
             return;
         };
         if round.stage == Stage::Summary {
-            let ids = self
-                .view
-                .elements(session.scope, &session.declined, now)
-                .map(|(key, seq)| digest::id(block.salt, &key, seq))
-                .collect();
+            let unlisted = self.view.unlisted(session.scope, &session.declined);
+            let declined = unlisted.map(|(key, seq)| digest::id(block.salt, &key, seq));
             round.reconciliation = Some(Box::new(Reconciliation {
-                salt: block.salt,
+                declined: declined.collect(),
+                mark: self.view.bookmark(block.salt, session.scope),
                 size,
-                ids,
-                ..Reconciliation::default()
+                difference: Difference::default(),
+                wanted: BTreeSet::new(),
             }));
         }
         let Some(state) = &mut round.reconciliation else {
@@ -56,21 +59,25 @@ impl Engine {
         };
         let known = state.difference.len();
         let fits = usize::try_from(block.first) == Ok(known)
-            && (block.salt, size) == (state.salt, state.size)
+            && (block.salt, size) == (state.mark.salt(), state.size)
             && !block.cells.is_empty()
             && known + block.cells.len() <= limits::MAX_CELLS;
         if !fits {
             self.wrong_answer(now, peer);
             return;
         }
-        state.difference.extend(&whole(block, size), &state.ids);
+        let mut ours = self.view.cells(state.mark, known, block.cells.len());
+        for id in &state.declined {
+            rateless::toggle_from(&mut ours, known, *id, 1);
+        }
+        state.difference.extend(&whole(block, size), &ours);
         if let Some(decoded) = state.difference.decode() {
             self.on_difference(now, peer, decoded);
         } else if let Some(next) = state.difference.next_size() {
             round.stage = Stage::Cells;
             let first = state.difference.len();
             let range = CellRange {
-                salt: state.salt,
+                salt: state.mark.salt(),
                 first: u32::try_from(first).unwrap_or(u32::MAX),
                 count: u32::try_from(next - first).unwrap_or(u32::MAX),
             };
@@ -99,17 +106,16 @@ impl Engine {
         let Some(state) = &mut round.reconciliation else {
             return;
         };
-        let (salt, ours) = (state.salt, &decoded.ours);
-        state.ids = Vec::new();
+        let (salt, ours) = (state.mark.salt(), &decoded.ours);
+        state.declined = Vec::new();
         state.difference = Difference::default();
         state.wanted = decoded.theirs;
         if !ours.is_empty() {
             let is_ours = |key: &PeerKey, seq| ours.contains(&digest::id(salt, key, seq));
             session.declined.retain(|key, seq| !is_ours(key, seq));
-            let missing: Vec<SignedRecord> = self
-                .view
-                .list(None, session.scope, now.wall)
-                .filter(|item| is_ours(&item.record.key(), item.record.seq()))
+            let found = self.view.find(salt, ours, session.scope, now.wall);
+            let missing: Vec<SignedRecord> = found
+                .into_iter()
                 .filter(|item| item.record.key() != peer)
                 .map(|item| item.record.clone())
                 .collect();
@@ -139,7 +145,7 @@ impl Engine {
             return;
         }
         let want = Want {
-            salt: state.salt,
+            salt: state.mark.salt(),
             ids: state
                 .wanted
                 .iter()
@@ -169,7 +175,7 @@ impl Engine {
         let Some(state) = &mut round.reconciliation else {
             return;
         };
-        let salt = state.salt;
+        let salt = state.mark.salt();
         let is_asked = triage
             .listed
             .iter()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use btcfed_core::exchange::{Notice, Output};
 use btcfed_core::limits::MAX_FRAME_BYTES;
 use btcfed_core::network::RequestToken;
+use btcfed_core::record::UnverifiedRecord;
 use btcfed_core::time::Now;
 use btcfed_core::{PeerKey, PeerOp, PeerPatch, SignedRecord};
 
@@ -78,30 +79,25 @@ impl Engine {
             declined,
             mut refused,
             malformed,
+            mut contradictions,
         } = triage;
         for (key, seq) in &listed {
             session.has_version(key, *seq);
         }
         let mut wait = None;
         if !asked {
-            let allowed =
-                session
-                    .budgets
-                    .unsolicited
-                    .take_up_to(now.monotonic, candidates.len(), price);
-            refused += candidates.len() - allowed;
-            while candidates.len() > allowed {
+            let bucket = &mut session.budgets.unsolicited;
+            let wanted = candidates.len() + contradictions.len();
+            let allowed = bucket.take_up_to(now.monotonic, wanted, price);
+            refused += wanted - allowed;
+            contradictions.truncate(allowed);
+            while candidates.len() + contradictions.len() > allowed {
                 candidates.pop_last();
-                wait = Some(
-                    session
-                        .budgets
-                        .unsolicited
-                        .wait(ANNOUNCEMENT_TOKENS * price),
-                );
             }
+            wait = (allowed < wanted).then(|| bucket.wait(ANNOUNCEMENT_TOKENS * price));
         }
         let scope = session.scope;
-        let verdict = validate::verify(
+        let mut verdict = validate::verify(
             &mut self.view,
             &*self.verifier,
             now,
@@ -114,10 +110,12 @@ impl Engine {
                 session.declined.add(*key, *seq);
             }
         }
+        let foul = self.judge(now, peer, contradictions);
+        let crowded_out = self.keep_shares(&peer, &mut verdict.accepted);
         let learned = verdict.accepted.len();
         self.counters.records_offered += as_u64(listed.len() + malformed);
         self.counters.records_accepted += as_u64(learned);
-        self.counters.records_refused += as_u64(refused + verdict.refused);
+        self.counters.records_refused += as_u64(refused + verdict.refused + crowded_out);
         self.counters.signatures_checked += as_u64(verdict.checked);
         tracing::trace!(peer = %peer.peer_id(), learned, known, refused, "records");
         if let Some(seq) = verdict.own_ahead {
@@ -128,6 +126,7 @@ impl Engine {
         self.accept(now, &peer, verdict.accepted, is_news);
         let offence = verdict
             .offence
+            .or(foul)
             .or_else(|| (malformed > 0).then_some(Offence::Malformed));
         Intake {
             learned,
@@ -142,12 +141,12 @@ impl Engine {
         if records.is_empty() {
             return;
         }
-        let delay = self.hint_delay();
+        let (delay, own) = (self.hint_delay(), self.view.own_key());
         for record in &records {
             let (key, seq) = (record.key(), record.seq());
             let is_new = !self.view.has_record(&key);
             self.view.add_pending(now.monotonic, record);
-            self.news.arrived(open_id(&key, seq));
+            self.news.arrived(key, seq);
             let source = self.sessions.get_mut(from).filter(|_| is_new);
             let may_relay = is_news
                 && source.is_none_or(|s| s.budgets.new_identities.take(now.monotonic, 1))
@@ -155,16 +154,103 @@ impl Engine {
             if !may_relay {
                 continue;
             }
-            for (peer, session) in &mut self.sessions {
+            self.sessions.visit(|peer, session| {
                 let fits = record.is_leaving() || is_meaningful(record, session.scope);
                 let lacks = !session.known.has(&key, seq);
-                if peer != from && *peer != key && session.closing.is_none() && fits && lacks {
+                let is_told =
+                    peer != from && *peer != key && session.closing.is_none() && fits && lacks;
+                if is_told {
+                    let delay = if delay.is_zero() {
+                        delay
+                    } else {
+                        delay + Self::hint_turn(&own, peer)
+                    };
                     session.tell(now.monotonic, delay, record);
                 }
-            }
+                is_told
+            });
         }
         let patch: PeerPatch = records.into_iter().map(PeerOp::Learn).collect();
         self.push(Output::Store(patch));
+    }
+
+    /// Leaves out new identities beyond the share of their source or network. Towards the peer they count as declined.
+    fn keep_shares(&mut self, peer: &PeerKey, accepted: &mut Vec<SignedRecord>) -> usize {
+        let before = accepted.len();
+        self.origins.refresh(&self.view);
+        let mut listed = self.view.size_bound();
+        let (view, origins) = (&self.view, &mut self.origins);
+        let mut declined = Vec::new();
+        accepted.retain(|record| {
+            if record.is_leaving() || view.has_record(&record.key()) {
+                return true;
+            }
+            let admits = origins.admits(peer, record, listed);
+            if admits {
+                origins.add(*peer, record);
+                listed += 1;
+            } else {
+                declined.push((record.key(), record.seq()));
+            }
+            admits
+        });
+        if let Some(session) = self.sessions.get_mut(peer) {
+            for (key, seq) in declined {
+                session.declined.add(key, seq);
+            }
+        }
+        before - accepted.len()
+    }
+
+    /// Records that contradict known ones of the same owner: the one with the smaller signed bytes stays and is passed on,
+    /// so that everybody ends with the same one. Says what they showed about the sender.
+    fn judge(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        contradictions: Vec<UnverifiedRecord>,
+    ) -> Option<Offence> {
+        let mut offence = None;
+        for record in contradictions {
+            let Some(known) = self.view.record_of(&record.key()).cloned() else {
+                continue;
+            };
+            // What is known of this owner and would change nothing costs no signature check.
+            let is_told = self.equivocators.has(&record.key(), record.seq());
+            if !record.contradicts(&known) || is_told && !record.would_supersede(&known) {
+                continue;
+            }
+            self.counters.signatures_checked += 1;
+            let Ok(record) = record.verify(&*self.verifier) else {
+                self.counters.records_refused += 1;
+                offence = Some(Offence::BadSignature);
+                continue;
+            };
+            let (peer_key, seq) = (record.key(), record.seq());
+            let is_better = record.supersedes(&known);
+            if !is_told {
+                self.equivocators.add(peer_key, seq);
+                let (kept, dropped) = if is_better {
+                    (record.clone(), known)
+                } else {
+                    (known, record.clone())
+                };
+                self.notice(Notice::Equivocation {
+                    peer: peer_key,
+                    seq,
+                    kept,
+                    dropped,
+                });
+            }
+            if is_better {
+                self.sessions.visit(|_, session| {
+                    session.known.remove(&peer_key);
+                    false
+                });
+                self.accept(now, &peer, vec![record], true);
+            }
+        }
+        offence
     }
 
     /// True when the peer introduced itself on this connection; else it is told to.
@@ -202,7 +288,7 @@ impl Engine {
         let duplicate = triage
             .listed
             .iter()
-            .filter(|(key, seq)| self.news.was_pushed(open_id(key, *seq)))
+            .filter(|(key, seq)| self.news.was_pushed(open_id(key, *seq), &peer))
             .count();
         let ids: Vec<u64> = triage
             .candidates
@@ -211,7 +297,7 @@ impl Engine {
             .collect();
         let mut intake = self.take_in(now, peer, triage, false);
         for id in ids {
-            self.news.pushed(id);
+            self.news.pushed(id, peer);
         }
         // While lists are still being found out, news come from everywhere at once and say nothing about the links either.
         let is_calm = self.phase() == Phase::Maintenance;
@@ -299,9 +385,10 @@ impl Engine {
             .is_none_or(|known| known.seq() < record.seq());
         if is_ours && is_newer {
             let delay = self.hint_delay();
-            for session in self.sessions.values_mut() {
+            self.sessions.visit(|_, session| {
                 session.tell_own(now.monotonic, delay, &record);
-            }
+                true
+            });
             self.view.set_own_record(record);
         }
     }
@@ -309,16 +396,14 @@ impl Engine {
     /// Sends every announcement that is due.
     pub(crate) fn announce_due(&mut self, now: Now) {
         let own = self.view.own_record().cloned();
-        let due: Vec<PeerKey> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| {
-                session
-                    .announce_due(own.as_ref())
-                    .is_some_and(|due| due <= now.monotonic)
-            })
-            .map(|(peer, _)| *peer)
-            .collect();
+        self.refresh(now);
+        let mut due = self.sessions.take_due(now.monotonic);
+        due.retain(|peer| {
+            let session = self.sessions.get(peer);
+            session
+                .and_then(|session| session.announce_due(own.as_ref()))
+                .is_some_and(|due| due <= now.monotonic)
+        });
         for peer in due {
             self.announce(now, peer, own.as_ref());
         }

@@ -1,6 +1,8 @@
 //! What is known of one connected peer.
 
-use std::collections::{BTreeMap, VecDeque};
+mod outbox;
+mod versions;
+
 use std::time::Duration;
 
 use btcfed_core::addr::AddrScope;
@@ -11,8 +13,12 @@ use btcfed_core::{PeerKey, SignedRecord};
 
 use crate::defence::budget::Budgets;
 use crate::limits;
+use crate::message::Stripe;
 use crate::reconcile::Reconciliation;
 use crate::view::is_meaningful;
+
+pub(crate) use self::outbox::Outbox;
+pub(crate) use self::versions::Versions;
 
 /// The conversation with one peer, from the first connection to the end of the last.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) scope: AddrScope,
     /// The peer introduced itself and fits.
     pub(crate) met: bool,
+    /// What it said its software is, as it said it.
+    pub(crate) agent: String,
     /// This side dialled.
     pub(crate) dialled: bool,
     /// The peer asks but cannot be asked: it does not offer the protocol itself. Nothing is sent to it.
@@ -39,6 +47,10 @@ pub(crate) struct Session {
     pub(crate) declined: Versions,
     /// The peer does not know summaries and cells.
     pub(crate) pages_only: bool,
+    /// The peer refused to give a sample or a part, whatever it offers.
+    pub(crate) refuses_stripes: bool,
+    /// Optional abilities both sides offer; `None` until the peer introduced itself.
+    pub(crate) features: Option<u64>,
     pub(crate) outbox: Outbox,
     /// Beside the tree: this peer is told ids, not records.
     pub(crate) is_lazy: bool,
@@ -57,6 +69,8 @@ pub(crate) struct Session {
     /// The peer asked for silence, or failed.
     pub(crate) paused_until: Option<MonotonicTime>,
     pub(crate) closing: Option<Closing>,
+    /// Made only to try the peer; since when.
+    pub(crate) feeling_since: Option<MonotonicTime>,
 }
 
 /// The connection is to be closed.
@@ -76,6 +90,8 @@ pub(crate) struct Round {
     /// Asks for no records, because there was no slot.
     pub(crate) compares_only: bool,
     pub(crate) cursor: Option<PeerKey>,
+    /// The part of the list that is fetched, if not all of it.
+    pub(crate) stripe: Option<Stripe>,
     pub(crate) pages: u32,
     pub(crate) received: usize,
     pub(crate) learned: usize,
@@ -92,6 +108,8 @@ pub(crate) enum Stage {
     /// A page is awaited.
     #[default]
     Page,
+    /// Records chosen at random are awaited, or the first page.
+    Sample,
     /// The result of the comparison is awaited, and what follows from it.
     Summary,
     /// More cells are awaited.
@@ -114,6 +132,7 @@ impl Session {
         Self {
             scope,
             met: false,
+            agent: String::new(),
             dialled: direction == Direction::Outbound,
             only_asks: false,
             introduced: false,
@@ -124,6 +143,8 @@ impl Session {
             known: Versions::new(limits::MAX_KNOWN_TO_PEER),
             declined: Versions::new(limits::MAX_DECLINED),
             pages_only: false,
+            refuses_stripes: false,
+            features: None,
             outbox: Outbox::default(),
             is_lazy: false,
             hints: Versions::new(limits::MAX_HINTS),
@@ -136,6 +157,7 @@ impl Session {
             last_synced: None,
             paused_until: None,
             closing: None,
+            feeling_since: None,
         }
     }
 
@@ -147,6 +169,17 @@ impl Session {
     /// True when a new round may start.
     pub(crate) fn can_start_round(&self, now: MonotonicTime) -> bool {
         self.round.is_none() && !self.only_asks && !self.is_paused(now)
+    }
+
+    /// True when the list of the peer is known to be so short that it needs no slot.
+    pub(crate) fn is_short(&self) -> bool {
+        self.count.is_some_and(|count| count <= limits::SHORT_LIST)
+    }
+
+    /// True unless the peer said that it gives no samples and parts.
+    pub(crate) fn may_have_stripes(&self) -> bool {
+        let offers = |both| both & limits::FEATURE_STRIPES != 0;
+        !self.pages_only && !self.refuses_stripes && self.features.is_none_or(offers)
     }
 
     /// True when the peer has not heard of the newest own record on this connection.
@@ -174,6 +207,11 @@ impl Session {
             .last_announced
             .map(|last| last.saturating_add(limits::ANNOUNCE_INTERVAL));
         spaced.max(self.paused_until).max(Some(due))
+    }
+
+    /// True when no record waits to be announced.
+    pub(crate) fn outbox_is_empty(&self) -> bool {
+        self.outbox.is_empty()
     }
 
     /// True when records come and go along this link.
@@ -224,185 +262,13 @@ impl Session {
             .filter(|_| idle)
             .map(|due| due.max(self.paused_until.unwrap_or(due)));
         let queued = self.paused_until.filter(|_| idle && self.wants_round);
-        [hello, queued, self.announce_due(own)]
+        let stay = self
+            .feeling_since
+            .map(|since| since.saturating_add(limits::FEELER_STAY));
+        [hello, queued, stay, self.announce_due(own)]
             .into_iter()
             .flatten()
             .min()
-    }
-}
-
-/// Versions of records, one per key, the newest: bounded, the oldest knowledge goes first.
-#[derive(Debug)]
-pub(crate) struct Versions {
-    most: usize,
-    seqs: BTreeMap<PeerKey, u64>,
-    order: VecDeque<PeerKey>,
-}
-
-impl Versions {
-    /// None yet, and never more than `most`.
-    pub(crate) const fn new(most: usize) -> Self {
-        Self {
-            most,
-            seqs: BTreeMap::new(),
-            order: VecDeque::new(),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.seqs.is_empty()
-    }
-
-    /// Takes the oldest ones, at most so many.
-    pub(crate) fn take(&mut self, most: usize) -> Vec<(PeerKey, u64)> {
-        let count = most.min(self.order.len());
-        let keys: Vec<PeerKey> = self.order.drain(..count).collect();
-        let seqs = &mut self.seqs;
-        keys.into_iter()
-            .filter_map(|key| seqs.remove(&key).map(|seq| (key, seq)))
-            .collect()
-    }
-
-    /// True when this key is here with this version or an older one.
-    fn is_at_most(&self, key: &PeerKey, seq: u64) -> bool {
-        self.seqs.get(key).is_some_and(|known| *known <= seq)
-    }
-
-    /// All of them in the order of their keys.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerKey, u64)> {
-        self.seqs.iter().map(|(key, seq)| (*key, *seq))
-    }
-
-    /// Keeps those for which `keep` holds.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&PeerKey, u64) -> bool) {
-        self.seqs.retain(|key, seq| keep(key, *seq));
-        let seqs = &self.seqs;
-        self.order.retain(|key| seqs.contains_key(key));
-    }
-
-    pub(crate) fn add(&mut self, key: PeerKey, seq: u64) {
-        if let Some(known) = self.seqs.get_mut(&key) {
-            *known = seq.max(*known);
-            return;
-        }
-        if self.order.len() >= self.most
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.seqs.remove(&oldest);
-        }
-        self.seqs.insert(key, seq);
-        self.order.push_back(key);
-    }
-
-    pub(crate) fn has(&self, key: &PeerKey, seq: u64) -> bool {
-        self.seqs.get(key).is_some_and(|known| *known >= seq)
-    }
-
-    /// Takes back what was assumed of an announcement that failed.
-    pub(crate) fn remove(&mut self, key: &PeerKey) {
-        if self.seqs.remove(key).is_some() {
-            self.order.retain(|known| known != key);
-        }
-    }
-}
-
-/// Records waiting to be announced to one peer, each key once, in the order they came; bounded.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    by_key: BTreeMap<PeerKey, (u64, SignedRecord)>,
-    order: BTreeMap<u64, PeerKey>,
-    next: u64,
-}
-
-impl Outbox {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
-    /// Everything that enters from now on is at or after the mark.
-    pub(crate) const fn mark(&self) -> u64 {
-        self.next
-    }
-
-    /// Adds a record, replacing an older version of it.
-    pub(crate) fn push(&mut self, record: SignedRecord) {
-        let key = record.key();
-        if self
-            .by_key
-            .get(&key)
-            .is_some_and(|(_, known)| known.seq() >= record.seq())
-        {
-            return;
-        }
-        self.remove(&key);
-        if self.by_key.len() >= limits::MAX_OUTBOX
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.by_key.remove(&oldest);
-        }
-        self.order.insert(self.next, key);
-        self.by_key.insert(key, (self.next, record));
-        self.next += 1;
-    }
-
-    /// Drops a record because the peer has this version of it.
-    pub(crate) fn drop_known(&mut self, key: &PeerKey, seq: u64) {
-        if self
-            .by_key
-            .get(key)
-            .is_some_and(|(_, record)| record.seq() <= seq)
-        {
-            self.remove(key);
-        }
-    }
-
-    /// Drops everything that came before the mark.
-    pub(crate) fn drop_before(&mut self, mark: u64) {
-        let later = self.order.split_off(&mark);
-        for key in std::mem::replace(&mut self.order, later).into_values() {
-            self.by_key.remove(&key);
-        }
-    }
-
-    /// Takes the oldest records, as many as fit into `count` and `bytes`.
-    pub(crate) fn take(
-        &mut self,
-        count: usize,
-        bytes: usize,
-        size: impl Fn(&SignedRecord) -> usize,
-    ) -> Vec<SignedRecord> {
-        let (mut taken, mut room) = (Vec::new(), bytes);
-        while taken.len() < count {
-            let Some((serial, key)) = self
-                .order
-                .first_key_value()
-                .map(|(serial, key)| (*serial, *key))
-            else {
-                break;
-            };
-            let Some((_, record)) = self.by_key.get(&key) else {
-                self.order.remove(&serial);
-                continue;
-            };
-            let Some(left) = room.checked_sub(size(record)) else {
-                break;
-            };
-            room = left;
-            taken.push(record.clone());
-            self.remove(&key);
-        }
-        taken
-    }
-
-    fn remove(&mut self, key: &PeerKey) {
-        if let Some((serial, _)) = self.by_key.remove(key) {
-            self.order.remove(&serial);
-        }
     }
 }
 
@@ -419,82 +285,29 @@ mod tests {
         SignedRecord::sign(&SecretKey::from_seed(seed), seq, &[addr]).unwrap()
     }
 
-    fn size(record: &SignedRecord) -> usize {
-        record.envelope().len()
-    }
-
     #[test]
-    fn a_full_outbox_drops_the_oldest_record() {
-        let mut outbox = Outbox::default();
-        for n in 0..limits::MAX_OUTBOX {
-            outbox.push(record(n, 1));
+    fn ids_to_be_told_and_versions_declined_are_bounded_and_the_oldest_goes() {
+        let now = MonotonicTime::ZERO;
+        let budgets = Budgets::new(now);
+        let mut session = Session::new(Direction::Inbound, AddrScope::Private, now, budgets);
+        session.is_lazy = true;
+        for n in 0..limits::MAX_HINTS {
+            session.tell(now, Duration::ZERO, &record(n, 1));
         }
-        assert_eq!(outbox.len(), limits::MAX_OUTBOX);
-        outbox.push(record(limits::MAX_OUTBOX, 1));
-        assert_eq!(outbox.len(), limits::MAX_OUTBOX);
-        assert_eq!(outbox.take(1, usize::MAX, size), [record(1, 1)]);
-    }
-
-    #[test]
-    fn an_outbox_holds_the_newest_version_of_a_record_once() {
-        let mut outbox = Outbox::default();
-        for seq in [2, 1, 3, 3] {
-            outbox.push(record(1, seq));
-        }
-        outbox.drop_known(&record(1, 0).key(), 2);
-        assert_eq!(outbox.take(9, usize::MAX, size), [record(1, 3)]);
-        outbox.push(record(1, 3));
-        outbox.drop_known(&record(1, 0).key(), 3);
-        assert!(outbox.is_empty());
-    }
-
-    #[test]
-    fn a_batch_ends_where_count_or_bytes_run_out() {
-        let mut outbox = Outbox::default();
-        for n in 0..5 {
-            outbox.push(record(n, 1));
-        }
-        let one = size(&record(0, 1));
-        assert_eq!(outbox.take(2, usize::MAX, size).len(), 2);
-        assert_eq!(outbox.take(9, 2 * one + one / 2, size).len(), 2);
-        assert_eq!(outbox.take(9, one - 1, size).len(), 0);
-        assert_eq!(outbox.len(), 1);
-    }
-
-    #[test]
-    fn what_came_before_a_mark_is_dropped_and_what_came_later_stays() {
-        let mut outbox = Outbox::default();
-        outbox.push(record(1, 1));
-        outbox.push(record(2, 1));
-        let mark = outbox.mark();
-        outbox.push(record(2, 2));
-        outbox.push(record(3, 1));
-        outbox.drop_before(mark);
-        assert_eq!(
-            outbox.take(9, usize::MAX, size),
-            [record(2, 2), record(3, 1)]
+        assert_eq!(session.hints.iter().count(), limits::MAX_HINTS);
+        session.tell(now, Duration::ZERO, &record(limits::MAX_HINTS, 1));
+        assert_eq!(session.hints.iter().count(), limits::MAX_HINTS);
+        assert!(
+            !session.hints.has(&record(0, 1).key(), 1) && session.hints.has(&record(1, 1).key(), 1)
         );
-    }
-
-    #[test]
-    fn the_memory_of_what_a_peer_has_is_bounded() {
-        let mut known = Versions::new(limits::MAX_KNOWN_TO_PEER);
-        let keys: Vec<PeerKey> = (0..=limits::MAX_KNOWN_TO_PEER)
-            .map(|n| record(n, 1).key())
-            .collect();
-        for key in &keys[..limits::MAX_KNOWN_TO_PEER] {
-            known.add(*key, 5);
+        for n in 0..limits::MAX_DECLINED {
+            session.declined.add(record(n, 1).key(), 1);
         }
-        assert!(known.has(&keys[0], 5) && known.has(&keys[0], 4) && !known.has(&keys[0], 6));
-        known.add(keys[limits::MAX_KNOWN_TO_PEER], 1);
-        assert!(!known.has(&keys[0], 5), "the oldest is forgotten");
-        known.add(keys[1], 3);
-        assert!(known.has(&keys[1], 5), "never lowered");
-        known.remove(&keys[1]);
-        assert!(!known.has(&keys[1], 0));
-        assert_eq!(
-            (known.seqs.len(), known.order.len()),
-            (limits::MAX_KNOWN_TO_PEER - 1, limits::MAX_KNOWN_TO_PEER - 1)
-        );
+        assert!(session.declined.has(&record(0, 1).key(), 1));
+        session
+            .declined
+            .add(record(limits::MAX_DECLINED, 1).key(), 1);
+        assert_eq!(session.declined.iter().count(), limits::MAX_DECLINED);
+        assert!(!session.declined.has(&record(0, 1).key(), 1));
     }
 }

@@ -1,8 +1,11 @@
 //! A federation on virtual time: the same engine that runs on sockets, thousands of times faster and replayable.
 //!
 //! Nodes, links and everything that happens are decided by one seed; two runs with the same calls are the same to the
-//! byte ([`Simulation::trace`]). Links have latency, connections can be cut and partitions healed. A node takes a
-//! store's place by applying every patch to its own [`PeerSet`].
+//! byte ([`Simulation::trace`]). Links have latency, jitter, losses and uplinks; dials fail, nodes crash, clocks are off,
+//! partitions come and go, and some nodes are hostile. In place of a store every patch is applied to the node's own
+//! [`PeerSet`].
+//!
+//! What is left out: NAT, congestion control (an uplink is a queue), and the time that computing takes.
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,105 +19,41 @@
 //! assert!(took.is_some_and(|took| took < Duration::from_secs(1)));
 //! ```
 
+mod event;
+mod hostile;
+mod knowledge;
 mod node;
+mod options;
+pub mod scenario;
 mod verifier;
+mod wire;
+mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use btcfed_core::addr::AddrScope;
 use btcfed_core::config::NodeConfig;
 use btcfed_core::exchange::{Exchange, ExchangeCounters, Input, Output, Reaction};
 use btcfed_core::network::{CommandId, Direction, RequestError};
 use btcfed_core::rng::SeededRng;
 use btcfed_core::time::{MonotonicTime, Now, Timestamp};
-use btcfed_core::{PeerKey, PeerPatch, PeerSet, SignedRecord};
+use btcfed_core::{PeerKey, PeerOp, PeerPatch, PeerSet, SignedRecord};
 
+use self::event::{Event, Events};
+pub use self::hostile::Behaviour;
+use self::knowledge::Knowledge;
 use self::node::Node;
+pub use self::options::SimOptions;
 pub use self::verifier::MemoVerifier;
+use self::world::ByKey;
 use crate::Engine;
 
-/// The wall clock at the start: any moment will do.
+/// The earliest wall clock at the start: any moment will do.
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
-
-/// TCP, Noise and Yamux take two and a half round trips.
-const LATENCIES_PER_CONNECTION: u32 = 5;
-
-/// What a simulation is made of.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SimOptions {
-    /// Decides everything that is random.
-    pub seed: u64,
-    /// How long a frame takes from one end of a link to the other.
-    pub latency: Duration,
-    /// Random share added to or taken from the latency of every frame.
-    pub latency_jitter: f64,
-    /// How long a store takes until it shows a change.
-    pub store_latency: Duration,
-    /// The configuration of every node.
-    pub config: NodeConfig,
-    /// What kind of addresses the nodes have; loopback, private or public.
-    pub scope: AddrScope,
-    /// How many connections a node opens on its own to peers it learned of.
-    pub degree: usize,
-}
-
-impl Default for SimOptions {
-    /// 20 ms links, no dialling on a node's own account, private addresses.
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            latency: Duration::from_millis(20),
-            latency_jitter: 0.0,
-            store_latency: Duration::from_millis(1),
-            config: NodeConfig::default(),
-            scope: AddrScope::Private,
-            degree: 0,
-        }
-    }
-}
 
 /// Names a node of a simulation; counts up from 0.
 pub type NodeId = usize;
-
-/// What will happen.
-#[derive(Debug)]
-enum Event {
-    Dialled {
-        from: NodeId,
-        to: NodeId,
-    },
-    Closed {
-        at: NodeId,
-        peer: NodeId,
-    },
-    Request {
-        from: NodeId,
-        to: NodeId,
-        id: CommandId,
-        frame: Vec<u8>,
-    },
-    Response {
-        to: NodeId,
-        peer: NodeId,
-        id: CommandId,
-        frame: Vec<u8>,
-    },
-    Failed {
-        at: NodeId,
-        id: CommandId,
-        error: RequestError,
-    },
-    Stored {
-        at: NodeId,
-        set: Arc<PeerSet>,
-    },
-    Wake {
-        at: NodeId,
-    },
-}
 
 /// A federation on virtual time.
 #[derive(Debug)]
@@ -124,15 +63,15 @@ pub struct Simulation {
     verifier: Arc<MemoVerifier>,
     rng: SeededRng,
     now: Duration,
-    serial: u64,
-    events: BTreeMap<(Duration, u64), Event>,
+    events: Events,
     nodes: Vec<Node>,
-    by_key: BTreeMap<PeerKey, NodeId>,
-    /// Open connections and those on their way, smaller id first.
-    links: BTreeSet<(NodeId, NodeId)>,
+    by_key: ByKey,
+    knowledge: Knowledge,
     /// Which side of the partition a node is on.
     sides: BTreeMap<NodeId, usize>,
     cut: Vec<(NodeId, NodeId)>,
+    mischiefs: u64,
+    messages: u64,
     trace: u64,
     steps: u64,
 }
@@ -143,93 +82,20 @@ impl Simulation {
     pub fn new(options: SimOptions) -> Self {
         Self {
             config: Arc::new(options.config.clone()),
-            verifier: Arc::new(MemoVerifier::default()),
+            verifier: Arc::default(),
             rng: SeededRng::from_seed(options.seed),
             now: Duration::ZERO,
-            serial: 0,
-            events: BTreeMap::new(),
+            events: Events::default(),
             nodes: Vec::new(),
             by_key: BTreeMap::new(),
-            links: BTreeSet::new(),
+            knowledge: Knowledge::default(),
             sides: BTreeMap::new(),
             cut: Vec::new(),
+            mischiefs: 0,
+            messages: 0,
             trace: 0xcbf2_9ce4_8422_2325,
             steps: 0,
             options,
-        }
-    }
-
-    // --- what happens ------------------------------------------------------------------------------------------
-
-    /// Starts a node with a signed record of one address.
-    pub fn add_node(&mut self) -> NodeId {
-        let config = Arc::clone(&self.config);
-        self.add_node_with(config)
-    }
-
-    /// Starts a node with a configuration of its own.
-    pub fn add_node_with(&mut self, config: Arc<NodeConfig>) -> NodeId {
-        let id = self.nodes.len();
-        let seed = self.rng.next_u64();
-        let verifier = Arc::clone(&self.verifier);
-        let node = Node::new(id, seed, self.options.scope, config, verifier);
-        self.by_key.insert(node.key(), id);
-        let record = node.record();
-        self.nodes.push(node);
-        if let Some(record) = record {
-            self.feed(id, Input::OwnRecord(record));
-        }
-        id
-    }
-
-    /// `from` dials `to`. Does nothing if they are connected or a partition lies between them.
-    pub fn connect(&mut self, from: NodeId, to: NodeId) {
-        if from != to && self.reaches(from, to) && self.links.insert(pair(from, to)) {
-            let delay = self.options.latency * LATENCIES_PER_CONNECTION;
-            self.later(delay, Event::Dialled { from, to });
-        }
-    }
-
-    /// Closes the connection between two nodes.
-    pub fn disconnect(&mut self, one: NodeId, other: NodeId) {
-        if self.links.remove(&pair(one, other)) {
-            for (at, peer) in [(one, other), (other, one)] {
-                self.later(Duration::ZERO, Event::Closed { at, peer });
-            }
-        }
-    }
-
-    /// Cuts the federation into sides: nodes with different numbers no longer reach each other.
-    pub fn partition(&mut self, side: impl Fn(NodeId) -> usize) {
-        self.sides = (0..self.nodes.len()).map(|id| (id, side(id))).collect();
-        let cut: Vec<_> = self
-            .links
-            .iter()
-            .copied()
-            .filter(|(one, other)| !self.reaches(*one, *other))
-            .collect();
-        for (one, other) in &cut {
-            self.disconnect(*one, *other);
-        }
-        self.cut.extend(cut);
-    }
-
-    /// Ends the partition and dials again what was cut.
-    pub fn heal(&mut self) {
-        self.sides.clear();
-        for (one, other) in std::mem::take(&mut self.cut) {
-            self.connect(one, other);
-        }
-    }
-
-    /// The node signs a new record: its next sequence number, with or without addresses.
-    pub fn renew(&mut self, node: NodeId, leaving: bool) {
-        if let Some(record) = self
-            .nodes
-            .get_mut(node)
-            .and_then(|node| node.renew(leaving))
-        {
-            self.feed(node, Input::OwnRecord(record));
         }
     }
 
@@ -245,8 +111,8 @@ impl Simulation {
         let (start, end) = (self.now, self.now.saturating_add(limit));
         loop {
             // What happens at one moment is looked at once, or a large federation does little else.
-            let is_over = |(at, _): &(Duration, u64)| *at > self.now;
-            if self.events.keys().next().is_none_or(is_over) && goal(self) {
+            let is_over = self.events.next_at().is_none_or(|at| at > self.now);
+            if is_over && goal(self) {
                 return Some(self.now.saturating_sub(start));
             }
             if !self.step(end) {
@@ -265,33 +131,44 @@ impl Simulation {
 
     /// Lets the next thing happen, if it does so by `end`.
     fn step(&mut self, end: Duration) -> bool {
-        let Some(entry) = self
-            .events
-            .first_entry()
-            .filter(|entry| entry.key().0 <= end)
-        else {
+        let Some(at) = self.events.next_at().filter(|at| *at <= end) else {
             return false;
         };
-        let ((at, _), event) = entry.remove_entry();
         self.now = at;
         self.steps += 1;
-        self.happen(event);
+        if let Some(event) = self.events.pop() {
+            self.happen(event);
+        }
         true
     }
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Dialled { from, to } => {
-                if self.links.contains(&pair(from, to)) {
-                    self.open(from, to, Direction::Outbound);
-                    self.open(to, from, Direction::Inbound);
-                }
-            }
             Event::Closed { at, peer } => {
                 if let Some(peer) = self.key(peer) {
                     self.feed(at, Input::Disconnected { peer });
                 }
+                self.dial_more(at);
             }
+            Event::Dialled { from, to, failed } if self.are_connected(from, to) => {
+                if failed {
+                    self.disconnect(from, to);
+                    // Who has nobody else tries again.
+                    if self
+                        .nodes
+                        .get(from)
+                        .is_some_and(|node| node.links.is_empty())
+                    {
+                        self.connect(from, to);
+                    }
+                } else {
+                    self.open(from, to, Direction::Outbound);
+                    self.open(to, from, Direction::Inbound);
+                }
+            }
+            Event::Dialled { .. } => {}
+            Event::Failed { at, id, error } => self.feed(at, Input::Failed { id, error }),
+            Event::Mischief { at } => self.do_mischief(at),
             Event::Request {
                 from,
                 to,
@@ -309,23 +186,15 @@ impl Simulation {
                     self.feed(to, Input::Response { id, frame });
                 }
             }
-            Event::Failed { at, id, error } => self.feed(at, Input::Failed { id, error }),
             Event::Stored { at, set } => {
-                self.feed(
-                    at,
-                    Input::StoreChanged {
-                        set,
-                        changes: Arc::from([]),
-                    },
-                );
+                let changes = Arc::from([]);
+                self.feed(at, Input::StoreChanged { set, changes });
                 self.dial_more(at);
             }
             Event::Wake { at } => {
-                if self
-                    .nodes
-                    .get_mut(at)
-                    .is_some_and(|node| node.wake.take_if(|due| *due <= self.now).is_some())
-                {
+                let node = self.nodes.get_mut(at);
+                let is_due = |node: &mut Node| node.wake.take_if(|due| *due <= self.now).is_some();
+                if node.is_some_and(is_due) {
                     self.feed(at, Input::Timeout);
                 }
             }
@@ -333,53 +202,41 @@ impl Simulation {
     }
 
     fn arrive(&mut self, from: NodeId, to: NodeId, id: CommandId, frame: Vec<u8>) {
-        let token = self
-            .nodes
-            .get_mut(to)
-            .map(|node| node.expect_reply(from, id));
-        if let (Some(peer), Some(token), true) =
-            (self.key(from), token, self.are_connected(from, to))
-        {
+        let is_up = self.are_connected(from, to);
+        let node = self.nodes.get_mut(to).filter(|_| is_up);
+        let token = node.map(|node| node.expect_reply(from, id));
+        if let (Some(peer), Some(token)) = (self.key(from), token) {
             self.note(to, &frame);
             self.feed(to, Input::Request { peer, token, frame });
         } else {
-            self.later(
-                Duration::ZERO,
-                Event::Failed {
-                    at: from,
-                    id,
-                    error: RequestError::ConnectionClosed,
-                },
-            );
+            self.fail(from, id, RequestError::ConnectionClosed);
         }
     }
 
     fn open(&mut self, at: NodeId, peer: NodeId, direction: Direction) {
         if let Some(peer) = self.key(peer) {
             let scope = self.options.scope;
-            self.feed(
-                at,
-                Input::Connected {
-                    peer,
-                    direction,
-                    scope,
-                },
-            );
+            let input = Input::Connected {
+                peer,
+                direction,
+                scope,
+            };
+            self.feed(at, input);
         }
     }
 
     /// Feeds one node and does what it asks for.
     fn feed(&mut self, id: NodeId, input: Input) {
-        let now = self.clock();
-        let Some(node) = self.nodes.get_mut(id) else {
+        let now = self.clock_of(id);
+        let Some(node) = self.nodes.get_mut(id).filter(|node| node.is_running) else {
             return;
         };
         node.engine.handle(now, input);
-        let mut outputs = Vec::new();
-        while let Some(output) = node.engine.poll_output() {
-            outputs.push(output);
-        }
-        for output in outputs {
+        while let Some(output) = self
+            .nodes
+            .get_mut(id)
+            .and_then(|node| node.engine.poll_output())
+        {
             self.perform(id, output);
         }
         self.set_alarm(id);
@@ -393,99 +250,65 @@ impl Simulation {
                 reaction: Reaction::Ban | Reaction::Disconnect,
                 ..
             } => {
-                if let Some(peer) = self.by_key.get(&peer).copied() {
+                if let Some(peer) = self.node_of(&peer) {
                     self.disconnect(at, peer);
                 }
             }
             Output::Dial { peer, .. } => {
-                if let Some(peer) = self.by_key.get(&peer).copied() {
+                if let Some(peer) = self.node_of(&peer) {
                     self.connect(at, peer);
                 }
             }
             Output::Reply { token, frame } => {
-                if let Some((to, id)) = self
-                    .nodes
-                    .get_mut(at)
-                    .and_then(|node| node.replies.remove(&token))
-                {
-                    let delay = self.latency();
-                    self.later(
-                        delay,
-                        Event::Response {
-                            to,
-                            peer: at,
-                            id,
-                            frame,
-                        },
-                    );
+                if let Some(frame) = self.bent(at, frame) {
+                    self.answer(at, token, frame);
                 }
             }
-            Output::Send { peer, id, frame } => match self.by_key.get(&peer).copied() {
+            Output::Send { peer, id, frame } => match self.node_of(&peer) {
                 Some(to) => {
-                    let delay = self.latency();
-                    self.later(
-                        delay,
-                        Event::Request {
-                            from: at,
-                            to,
-                            id,
-                            frame,
-                        },
-                    );
+                    if let Some(frame) = self.bent(at, frame) {
+                        self.send(at, to, id, frame);
+                    }
                 }
-                None => self.later(
-                    Duration::ZERO,
-                    Event::Failed {
-                        at,
-                        id,
-                        error: RequestError::NotConnected,
-                    },
-                ),
+                None => self.fail(at, id, RequestError::NotConnected),
             },
             Output::Store(patch) => self.store(at, &patch),
             Output::Notice(_) | Output::Penalty { .. } | _ => {}
         }
     }
 
-    fn store(&mut self, at: NodeId, patch: &PeerPatch) {
-        let now = self.clock();
-        let Some(node) = self.nodes.get_mut(at) else {
-            return;
-        };
-        if let Ok((set, _)) = node.set.apply(patch, now) {
-            node.set = Arc::new(set);
-            let set = Arc::clone(&node.set);
-            let delay = self.options.store_latency;
-            self.later(delay, Event::Stored { at, set });
+    /// What becomes of a frame that a node sends.
+    fn bent(&mut self, at: NodeId, frame: Vec<u8>) -> Option<Vec<u8>> {
+        match self.nodes.get(at).and_then(|node| node.behaviour) {
+            Some(behaviour) => behaviour.bend(frame, self.rng.next_u64()),
+            None => Some(frame),
         }
     }
 
-    /// Dials random peers until the node has as many connections as it wants.
-    fn dial_more(&mut self, at: NodeId) {
-        if self.options.degree == 0 {
-            return;
-        }
-        let open = self
-            .links
-            .iter()
-            .filter(|(one, other)| *one == at || *other == at)
-            .count();
-        let Some(node) = self.nodes.get(at) else {
+    fn store(&mut self, at: NodeId, patch: &PeerPatch) {
+        let targets = patch.ops.iter().filter_map(|op| {
+            let PeerOp::Learn(record) = op else {
+                return None;
+            };
+            self.node_of(&record.key())
+        });
+        let before: BTreeMap<NodeId, bool> = targets.map(|to| (to, self.knows(at, to))).collect();
+        let now = self.clock_of(at);
+        let Some(node) = self.nodes.get_mut(at) else {
             return;
         };
-        let mut strangers: Vec<NodeId> = node
-            .set
-            .iter()
-            .filter_map(|peer| self.by_key.get(&peer.key).copied())
-            .filter(|peer| *peer != at && !self.links.contains(&pair(at, *peer)))
-            .collect();
-        self.rng.shuffle(&mut strangers);
-        for peer in strangers
-            .into_iter()
-            .take(self.options.degree.saturating_sub(open))
-        {
-            self.connect(at, peer);
+        let Ok((set, _)) = node.set.apply(patch, now) else {
+            return;
+        };
+        node.set = Arc::new(set);
+        let set = Arc::clone(&node.set);
+        for (to, known) in before {
+            let knows = self.knows(at, to);
+            if knows != known {
+                self.knowledge.set(at, to, knows);
+            }
         }
+        self.later(self.options.store_latency, Event::Stored { at, set });
     }
 
     fn set_alarm(&mut self, at: NodeId) {
@@ -523,6 +346,12 @@ impl Simulation {
         self.trace
     }
 
+    /// How many frames were sent, without bare acknowledgements: those are empty.
+    #[must_use]
+    pub const fn messages(&self) -> u64 {
+        self.messages
+    }
+
     /// How many nodes there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -533,12 +362,6 @@ impl Simulation {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
-    }
-
-    /// The open connections and those on their way, each once.
-    #[must_use]
-    pub fn links(&self) -> Vec<(NodeId, NodeId)> {
-        self.links.iter().copied().collect()
     }
 
     /// The engine of a node.
@@ -556,34 +379,20 @@ impl Simulation {
     /// The newest record a node has signed.
     #[must_use]
     pub fn record(&self, node: NodeId) -> Option<SignedRecord> {
-        self.nodes.get(node).and_then(Node::record)
+        self.nodes.get(node)?.record().cloned()
     }
 
-    /// True when `node` has the newest record of `other`.
+    /// The signature checks of all nodes: each different one is computed once.
     #[must_use]
-    pub fn knows(&self, node: NodeId, other: NodeId) -> bool {
-        let (Some(node), Some(other)) = (self.nodes.get(node), self.nodes.get(other)) else {
-            return false;
-        };
-        let stored = node
-            .set
-            .get(&other.key())
-            .and_then(|peer| peer.record.as_ref());
-        other
-            .record()
-            .is_some_and(|newest| stored.is_some_and(|stored| stored.seq() >= newest.seq()))
+    pub fn verifier(&self) -> &MemoVerifier {
+        &self.verifier
     }
 
-    /// True when every other node has the newest record of `node`.
+    /// The counters of one node.
     #[must_use]
-    pub fn is_known_by_all(&self, node: NodeId) -> bool {
-        (0..self.nodes.len()).all(|other| other == node || self.knows(other, node))
-    }
-
-    /// True when every node has the newest record of every other.
-    #[must_use]
-    pub fn all_know_all(&self) -> bool {
-        (0..self.nodes.len()).all(|node| self.is_known_by_all(node))
+    pub fn counters_of(&self, node: NodeId) -> ExchangeCounters {
+        let node = self.nodes.get(node);
+        node.map(|node| node.engine.counters()).unwrap_or_default()
     }
 
     /// The counters of all nodes, added up.
@@ -612,27 +421,18 @@ impl Simulation {
         }
     }
 
+    /// The clock of a node: all count the same seconds, and take them for different times of day.
+    fn clock_of(&self, node: NodeId) -> Now {
+        let ahead = self.nodes.get(node).map(|node| node.clock_ahead);
+        let now = self.clock();
+        Now {
+            wall: now.wall.saturating_add(ahead.unwrap_or_default()),
+            ..now
+        }
+    }
+
     fn key(&self, node: NodeId) -> Option<PeerKey> {
         self.nodes.get(node).map(Node::key)
-    }
-
-    fn reaches(&self, one: NodeId, other: NodeId) -> bool {
-        self.sides.get(&one) == self.sides.get(&other)
-    }
-
-    fn are_connected(&self, one: NodeId, other: NodeId) -> bool {
-        self.links.contains(&pair(one, other))
-    }
-
-    fn latency(&mut self) -> Duration {
-        self.rng
-            .jitter(self.options.latency, self.options.latency_jitter)
-    }
-
-    fn later(&mut self, delay: Duration, event: Event) {
-        self.serial += 1;
-        self.events
-            .insert((self.now.saturating_add(delay), self.serial), event);
     }
 
     /// FNV-1a over receiver, time and bytes of a frame.
@@ -642,8 +442,4 @@ impl Simulation {
             self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
-}
-
-fn pair(one: NodeId, other: NodeId) -> (NodeId, NodeId) {
-    (one.min(other), one.max(other))
 }

@@ -12,23 +12,28 @@ use crate::phase::PhaseEvent;
 use crate::session::{Round, Stage};
 
 /// A page.
-const PAGE: u32 = 256;
+pub(crate) const PAGE: u32 = 256;
 const _: () = assert!(PAGE as usize == limits::MAX_RECORDS_PER_FRAME);
+
+/// A sample.
+const SAMPLE: u32 = 16;
+const _: () = assert!(SAMPLE as usize == limits::SAMPLE);
 
 impl Engine {
     // --- asking ------------------------------------------------------------------------------------------------
 
     /// Starts every round that is due: first words, queued rounds, the periodic one.
     pub(crate) fn start_due_rounds(&mut self, now: Now) {
-        let due: Vec<PeerKey> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.can_start_round(now.monotonic))
-            .filter(|(_, session)| {
-                session.wants_round || session.hello_due.is_some_and(|due| due <= now.monotonic)
+        self.assign_stripes(now);
+        let mut due = self.sessions.take_due(now.monotonic);
+        self.refresh(now);
+        due.retain(|peer| {
+            self.sessions.get(peer).is_some_and(|session| {
+                let is_hello_due = session.hello_due.is_some_and(|due| due <= now.monotonic);
+                session.can_start_round(now.monotonic) && is_hello_due
             })
-            .map(|(peer, _)| *peer)
-            .collect();
+        });
+        due.extend(self.sessions.wanting());
         for peer in due {
             self.start_round(now, peer);
         }
@@ -56,28 +61,26 @@ impl Engine {
     }
 
     fn start_round(&mut self, now: Now, peer: PeerKey) {
-        let slots = self
-            .sessions
-            .values()
-            .filter(|session| session.round.as_ref().is_some_and(|r| r.fetches))
-            .count();
+        self.refresh(now);
+        let slots = self.sessions.fetching();
+        let is_newcomer = self.is_newcomer();
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
         };
-        let is_short = session
-            .count
-            .is_some_and(|count| count <= limits::SHORT_LIST);
-        let has_slot = slots < limits::MAX_PARALLEL_ROUNDS;
+        let is_short = session.is_short();
+        let has_slot = slots < limits::MAX_PARALLEL_ROUNDS && self.download.is_none();
         // Somebody who was compared before and waits for a slot gains nothing from another comparison.
         if session.wants_round && session.introduced && !is_short && !has_slot {
             return;
         }
         let (scope, is_first) = (session.scope, !session.introduced);
         // Without a slot only the summaries are compared; a peer that knows no other mode is asked for pages.
-        let (mode, limit) = match (is_short || has_slot, session.pages_only) {
-            (true, false) => (Mode::Summary, 0),
-            (true, true) => (Mode::Page, PAGE),
-            (false, _) => (Mode::Page, 0),
+        let samples = is_newcomer && !session.settled && session.may_have_stripes();
+        let (mode, limit, stage) = match (is_short || has_slot, session.pages_only) {
+            (true, false) if samples => (Mode::Sample, SAMPLE, Stage::Sample),
+            (true, false) => (Mode::Summary, 0, Stage::Summary),
+            (true, true) => (Mode::Page, PAGE, Stage::Page),
+            (false, _) => (Mode::Page, 0, Stage::Page),
         };
         session.hello_due = None;
         session.wants_round = false;
@@ -86,20 +89,15 @@ impl Engine {
             fetches: !is_short && has_slot,
             compares_only: !is_short && !has_slot,
             outbox_mark: session.outbox.mark(),
-            stage: if mode == Mode::Summary {
-                Stage::Summary
-            } else {
-                Stage::Page
-            },
+            stage,
             ..Round::default()
         });
         let hello = is_first.then(|| self.hello(now, &peer));
-        let [a, b, c, d, ..] = self.rng.next_u64().to_le_bytes();
-        let salt = u32::from_le_bytes([a, b, c, d]);
+        let salt = self.salts.of_questions(now.monotonic, &mut self.rng);
         let Some(session) = self.sessions.get(&peer) else {
             return;
         };
-        let summary = self.view.summary(salt, scope, &session.declined, now);
+        let summary = self.view.summary(salt, scope, &session.declined);
         let request = PeerRequest {
             hello,
             mode,
@@ -138,18 +136,25 @@ impl Engine {
                 session.count = Some(response.count);
                 self.on_cells(now, peer, block, response.count);
             }
-            (Stage::Summary | Stage::Page, None) => {
+            (Stage::Sample, None) => {
                 session.count = Some(response.count);
+                self.on_sample(now, peer, &response);
+            }
+            (Stage::Summary | Stage::Page, None) => {
+                // Later pages and parts tell nothing of the whole.
+                if round.cursor.is_none() && round.stripe.is_none() {
+                    session.count = Some(response.count);
+                }
                 self.on_page(now, peer, &response);
             }
             (Stage::Want, None) => self.on_wanted(now, peer, &response),
-            (Stage::Cells, None) | (Stage::Page | Stage::Want, Some(_)) => {
+            (Stage::Cells, None) | (Stage::Page | Stage::Sample | Stage::Want, Some(_)) => {
                 self.wrong_answer(now, peer);
             }
         }
     }
 
-    fn on_page(&mut self, now: Now, peer: PeerKey, response: &PeerResponse) {
+    pub(crate) fn on_page(&mut self, now: Now, peer: PeerKey, response: &PeerResponse) {
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
         };
@@ -177,6 +182,17 @@ impl Engine {
         round.received += response.records.len();
         round.learned += intake.learned;
         let is_empty = response.records.is_empty();
+        let stripe = round.stripe;
+        if let Some(stripe) = stripe {
+            let is_last = response.next.is_none();
+            self.on_stripe_page(now, peer, stripe.index, is_last);
+        }
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return;
+        };
+        let Some(round) = &mut session.round else {
+            return;
+        };
         match response.next {
             Some(next) if before.is_none_or(|before| before < next) && !is_empty => {
                 if pages >= limits::MAX_PAGES_PER_ROUND {
@@ -189,16 +205,21 @@ impl Engine {
             Some(_) => self.wrong_answer(now, peer),
             None => {
                 // Only compared so far, and not the same: fetch as soon as there is a slot.
-                session.wants_round = round.compares_only && !response.equal && response.count > 0;
+                session.wants_round = stripe.is_some()
+                    || round.compares_only && !response.equal && response.count > 0;
                 self.end_round(now, peer, true);
             }
         }
     }
 
     pub(crate) fn ask_page(&mut self, now: Now, peer: PeerKey, cursor: Option<PeerKey>) {
+        let round = self.sessions.get(&peer).and_then(|s| s.round.as_ref());
+        let stripe = round.and_then(|round| round.stripe);
         let request = PeerRequest {
+            mode: stripe.map_or(Mode::Page, |_| Mode::Stripe),
             cursor,
             limit: PAGE,
+            stripe,
             ..PeerRequest::default()
         };
         self.send(now, peer, &Message::Request(request), Sent::Round);

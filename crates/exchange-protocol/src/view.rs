@@ -1,16 +1,18 @@
 //! Everything this node would list: the store's snapshot, what was accepted but is not in the snapshot yet, and the
 //! node's own record. Indexes over the snapshot, never a second copy of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use btcfed_core::addr::AddrScope;
-use btcfed_core::time::{MonotonicTime, Now, Timestamp};
+use btcfed_core::time::{MonotonicTime, Timestamp};
 use btcfed_core::{Issuer, PeerKey, PeerRecord, PeerSet, SignedRecord};
 
 use crate::limits;
-use crate::message::{RecordEntry, Summary};
+use crate::message::{Cell, RecordEntry, Summary};
 use crate::reconcile::digest;
+use crate::reconcile::index::{Bookmark, Element, Index, Reach, Source};
+use crate::reconcile::shared::Shared;
 use crate::session::Versions;
 
 /// The list, as of now.
@@ -23,6 +25,7 @@ pub(crate) struct View {
     /// Verified or refused lately; `(key, seq)` known without a second check until the time given.
     seen: BTreeMap<PeerKey, u64>,
     expiry: VecDeque<(MonotonicTime, PeerKey, u64)>,
+    index: Index,
 }
 
 /// A record to be listed, and its age.
@@ -45,7 +48,20 @@ impl View {
     pub(crate) fn new(own: PeerKey, set: Arc<PeerSet>) -> Self {
         Self {
             own,
+            index: Index::of(stored_elements(&set)),
             set,
+            overlay: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            expiry: VecDeque::new(),
+        }
+    }
+
+    /// A view of what others of a simulation begin with too.
+    pub(crate) fn sharing(own: PeerKey, shared: Arc<Shared>) -> Self {
+        Self {
+            own,
+            set: Arc::clone(shared.set()),
+            index: Index::sharing(shared),
             overlay: BTreeMap::new(),
             seen: BTreeMap::new(),
             expiry: VecDeque::new(),
@@ -61,15 +77,42 @@ impl View {
     }
 
     pub(crate) fn set_own_record(&mut self, record: SignedRecord) {
-        self.overlay.insert(self.own, record);
+        self.set_overlay(self.own, Some(record));
+    }
+
+    /// Sets or removes what is listed instead of what the store shows.
+    fn set_overlay(&mut self, key: PeerKey, record: Option<SignedRecord>) {
+        let before = self.element(&key);
+        match record {
+            Some(record) => self.overlay.insert(key, record),
+            None => self.overlay.remove(&key),
+        };
+        self.index.change(before, self.element(&key));
     }
 
     /// Takes over a new snapshot; what it shows is pending no more.
     pub(crate) fn set_snapshot(&mut self, set: Arc<PeerSet>) {
+        let shown = self.overlay.iter().filter(|(key, record)| {
+            **key != self.own && stored_seq(&set, key) >= Some(record.seq())
+        });
+        let shown: Vec<PeerKey> = shown.map(|(key, _)| *key).collect();
+        let mut changed = set.differing_peers(&self.set);
+        changed.extend(&shown);
+        changed.sort_unstable();
+        changed.dedup();
+        let before: Vec<Option<Element>> = changed.iter().map(|key| self.element(key)).collect();
         self.set = set;
-        let (own, set) = (self.own, &self.set);
-        self.overlay
-            .retain(|key, record| *key == own || stored_seq(set, key) < Some(record.seq()));
+        for key in shown {
+            self.overlay.remove(&key);
+        }
+        for (key, before) in changed.into_iter().zip(before) {
+            self.index.change(before, self.element(&key));
+        }
+    }
+
+    /// The version of this peer's record that is listed.
+    fn element(&self, key: &PeerKey) -> Option<Element> {
+        element(&self.set, &self.overlay, key)
     }
 
     /// True when this version of a record needs no further look.
@@ -85,7 +128,7 @@ impl View {
     /// Remembers an accepted record until the store shows it.
     pub(crate) fn add_pending(&mut self, now: MonotonicTime, record: &SignedRecord) {
         self.remember(now, record.key(), record.seq());
-        self.overlay.insert(record.key(), record.clone());
+        self.set_overlay(record.key(), Some(record.clone()));
     }
 
     /// Remembers for a while that this version was looked at.
@@ -117,7 +160,7 @@ impl View {
                     .get(&key)
                     .is_some_and(|record| record.seq() == seq)
             {
-                self.overlay.remove(&key);
+                self.set_overlay(key, None);
             }
         }
     }
@@ -159,41 +202,126 @@ impl View {
         merged.filter(move |listed| is_meaningful(listed.record, link))
     }
 
-    /// The versions in that list, and those the peer has and this node declined: what both sides count as known.
-    pub(crate) fn elements(
+    /// The summary of the list over a link, and of the versions that the peer has and this node declined: what both sides
+    /// count as known.
+    pub(crate) fn summary(&mut self, salt: u32, link: AddrScope, declined: &Versions) -> Summary {
+        let reach = Reach::of_link(link);
+        let (set, overlay) = (&self.set, &self.overlay);
+        let source = Source {
+            each: &|visit| visit_all(set, overlay, visit),
+            element: &|key| element(set, overlay, key),
+        };
+        let root = self.index.root(salt, reach, &source);
+        let mut summary = Summary {
+            salt,
+            root,
+            count: self.index.count(reach),
+        };
+        for (key, seq) in self.unlisted(link, declined) {
+            let part = digest::root_part(salt, &key, seq);
+            summary.root = summary.root.wrapping_add(part);
+            summary.count = summary.count.saturating_add(1);
+        }
+        summary
+    }
+
+    /// Remembers how the list is now, so that its cells under a salt can be told later.
+    pub(crate) fn bookmark(&mut self, salt: u64, link: AddrScope) -> Bookmark {
+        let (set, overlay) = (&self.set, &self.overlay);
+        let source = Source {
+            each: &|visit| visit_all(set, overlay, visit),
+            element: &|key| element(set, overlay, key),
+        };
+        self.index.bookmark(salt, Reach::of_link(link), &source)
+    }
+
+    /// Cells `first..first + count` of the list as it was then.
+    pub(crate) fn cells(&mut self, mark: Bookmark, first: usize, count: usize) -> Vec<Cell> {
+        let (set, overlay) = (&self.set, &self.overlay);
+        let source = Source {
+            each: &|visit| visit_all(set, overlay, visit),
+            element: &|key| element(set, overlay, key),
+        };
+        self.index.cells(mark, first, count, &source)
+    }
+
+    /// The records over a link that have one of these ids. Most differences are young, so the latest changes are looked at
+    /// first; the list is walked only when there is more to find.
+    pub(crate) fn find<'a>(
+        &'a self,
+        salt: u64,
+        ids: &BTreeSet<u64>,
+        link: AddrScope,
+        now: Timestamp,
+    ) -> Vec<Listed<'a>> {
+        let mut wanted = ids.clone();
+        let mut found = BTreeMap::new();
+        let recent = self.index.recent();
+        let recent = recent.filter_map(|key| self.item(key, link, now));
+        for item in recent.chain(self.list(None, link, now)) {
+            if wanted.is_empty() {
+                break;
+            }
+            let key = item.record.key();
+            if wanted.remove(&digest::id(salt, &key, item.record.seq())) {
+                found.insert(key, item);
+            }
+        }
+        found.into_values().collect()
+    }
+
+    /// What is listed of one peer over a link.
+    fn item(&self, key: &PeerKey, link: AddrScope, now: Timestamp) -> Option<Listed<'_>> {
+        let item = match self.overlay.get(key) {
+            Some(record) => Some(Listed { record, age_s: 0 }),
+            None => self.set.get(key).and_then(|peer| listed(peer, now)),
+        };
+        item.filter(|item| is_meaningful(item.record, link))
+    }
+
+    /// How long the list over a link is.
+    pub(crate) fn count(&self, link: AddrScope) -> u32 {
+        self.index.count(Reach::of_link(link))
+    }
+
+    /// Of these versions those of which the list over a link has none.
+    pub(crate) fn unlisted(
         &self,
         link: AddrScope,
         declined: &Versions,
-        now: Now,
     ) -> impl Iterator<Item = (PeerKey, u64)> {
-        let listed = self
-            .list(None, link, now.wall)
-            .map(|item| (item.record.key(), item.record.seq()));
-        let declined = declined
+        declined
             .iter()
-            .filter(move |(key, _)| !self.lists(key, link, now.wall));
-        listed.chain(declined)
+            .filter(move |(key, _)| self.listed_over(key, link).is_none())
     }
 
-    /// The summary of these.
-    pub(crate) fn summary(
-        &self,
-        salt: u32,
-        link: AddrScope,
-        declined: &Versions,
-        now: Now,
-    ) -> Summary {
-        digest::summarize(salt, self.elements(link, declined, now))
+    /// The record of this peer that is listed over a link.
+    fn listed_over(&self, key: &PeerKey, link: AddrScope) -> Option<&SignedRecord> {
+        current(&self.set, &self.overlay, key).filter(|record| is_meaningful(record, link))
     }
 
-    /// True when some version of this peer's record is listed over a link.
-    fn lists(&self, key: &PeerKey, link: AddrScope, now: Timestamp) -> bool {
-        let stored = || self.set.get(key).and_then(|peer| listed(peer, now));
-        let record = self
-            .overlay
-            .get(key)
-            .or_else(|| stored().map(|item| item.record));
-        record.is_some_and(|record| is_meaningful(record, link))
+    /// True for a learned peer, in the store or on its way there, whose key was never proven to this node.
+    pub(crate) fn is_unmet(&self, key: &PeerKey) -> bool {
+        match self.set.get(key) {
+            Some(peer) => !peer.is_reserved() && peer.stats.last_seen.is_none(),
+            None => self.overlay.contains_key(key),
+        }
+    }
+
+    /// Everybody in the store.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &Arc<PeerRecord>> {
+        self.set.iter()
+    }
+
+    /// The record of a peer that counts, if it is known.
+    pub(crate) fn record_of(&self, key: &PeerKey) -> Option<&SignedRecord> {
+        let stored = || self.set.get(key).and_then(|peer| peer.record.as_ref());
+        self.overlay.get(key).or_else(stored)
+    }
+
+    /// How many records there are at most. Costs nothing.
+    pub(crate) fn size_bound(&self) -> usize {
+        self.set.len().saturating_add(self.overlay.len())
     }
 
     /// True when some version of this peer's record is known.
@@ -229,12 +357,78 @@ fn stored_seq(set: &PeerSet, key: &PeerKey) -> Option<u64> {
 }
 
 fn listed(peer: &Arc<PeerRecord>, now: Timestamp) -> Option<Listed<'_>> {
-    let record = peer.record.as_ref().filter(|_| !peer.is_banned())?;
+    let record = shown(peer)?;
     let news = peer.stats.last_seen.max(peer.stats.first_seen);
     let age = news.map_or(0, |news| now.saturating_since(news).as_secs());
     Some(Listed {
         record,
         age_s: u32::try_from(age).unwrap_or(u32::MAX),
+    })
+}
+
+/// The record of a stored peer, as far as it is shown to others.
+fn shown(peer: &PeerRecord) -> Option<&SignedRecord> {
+    peer.record.as_ref().filter(|_| !peer.is_banned())
+}
+
+/// What may be listed of one peer.
+fn current<'a>(
+    set: &'a PeerSet,
+    overlay: &'a BTreeMap<PeerKey, SignedRecord>,
+    key: &PeerKey,
+) -> Option<&'a SignedRecord> {
+    overlay
+        .get(key)
+        .or_else(|| set.get(key).and_then(|peer| shown(peer)))
+}
+
+fn element(
+    set: &PeerSet,
+    overlay: &BTreeMap<PeerKey, SignedRecord>,
+    key: &PeerKey,
+) -> Option<Element> {
+    current(set, overlay, key).and_then(as_element)
+}
+
+/// Visits every element: those of the store that nothing stands before, then the others.
+fn visit_all(
+    set: &PeerSet,
+    overlay: &BTreeMap<PeerKey, SignedRecord>,
+    visit: &mut dyn FnMut(&Element),
+) {
+    let stored = stored_elements(set).filter(|element| !overlay.contains_key(&element.key));
+    stored
+        .chain(overlay.values().filter_map(as_element))
+        .for_each(|element| visit(&element));
+}
+
+/// The elements of a store's snapshot.
+pub(crate) fn stored_elements(set: &PeerSet) -> impl Iterator<Item = Element> {
+    set.iter()
+        .filter_map(|peer| shown(peer).and_then(as_element))
+}
+
+/// The element of one peer of a store's snapshot.
+pub(crate) fn stored_element(set: &PeerSet, key: &PeerKey) -> Option<Element> {
+    set.get(key)
+        .and_then(|peer| shown(peer))
+        .and_then(as_element)
+}
+
+/// A record without any address that means something to somebody is no element of any list.
+fn as_element(record: &SignedRecord) -> Option<Element> {
+    let links = [
+        (AddrScope::Public, Reach::Public),
+        (AddrScope::Private, Reach::Private),
+        (AddrScope::Loopback, Reach::Loopback),
+    ];
+    let reach = links
+        .into_iter()
+        .find(|(link, _)| is_meaningful(record, *link));
+    reach.map(|(_, reach)| Element {
+        key: record.key(),
+        seq: record.seq(),
+        reach,
     })
 }
 
@@ -264,6 +458,7 @@ const fn crosses(addr: AddrScope, link: AddrScope) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use btcfed_core::time::Now;
     use btcfed_core::{PeerOp, PeerPatch, SecretKey};
 
     use super::*;
@@ -310,7 +505,7 @@ mod tests {
         for (index, record) in expected.iter().enumerate() {
             assert_eq!(listed(&view, Some(&record.key())), expected[index + 1..]);
         }
-        let summary = view.summary(7, AddrScope::Private, &Versions::new(0), Now::default());
+        let summary = view.summary(7, AddrScope::Private, &Versions::new(0));
         view.set_snapshot(set(&expected
             .iter()
             .filter(|r| r.key() != view.own_key())
@@ -322,7 +517,7 @@ mod tests {
             "only the own record is left beside the store"
         );
         assert_eq!(
-            view.summary(7, AddrScope::Private, &Versions::new(0), Now::default()),
+            view.summary(7, AddrScope::Private, &Versions::new(0)),
             summary,
             "the list is the same"
         );

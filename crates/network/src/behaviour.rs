@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use btcfed_core::config::NetworkConfig;
+use btcfed_core::protocol::ProtocolPorts;
 use libp2p::identity::PublicKey;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{StreamProtocol, identify, ping};
 
 use crate::PROTOCOL;
+use crate::applications::Applications;
 use crate::frame::FrameCodec;
 use crate::gate::Gate;
 use crate::limits::MAX_STREAMS_PER_CONNECTION;
 use crate::options::SpawnOptions;
 use crate::stats::Counters;
 
-/// The gate comes first: nobody else hears of a connection that it refuses.
+/// The gate comes first: nobody else hears of a connection that it refuses. The application comes last.
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p::swarm::derive_prelude")]
 pub(crate) struct Behaviour {
@@ -23,6 +25,7 @@ pub(crate) struct Behaviour {
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
     pub(crate) frames: request_response::Behaviour<FrameCodec>,
+    pub(crate) applications: Applications,
 }
 
 impl Behaviour {
@@ -31,6 +34,7 @@ impl Behaviour {
         public_key: PublicKey,
         gate: Gate,
         counters: Arc<Counters>,
+        protocols: ProtocolPorts,
     ) -> Self {
         // Without a signed record: libp2p's Rust implementation signs a form that others refuse, and the whole exchange
         // with it. Without an address cache: the orchestrator alone decides whom to dial.
@@ -41,6 +45,8 @@ impl Behaviour {
             .with_request_timeout(options.request_timeout)
             .with_max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
         let protocol = (StreamProtocol::new(PROTOCOL), ProtocolSupport::Full);
+        let applications =
+            Applications::new(protocols, options.request_timeout, Arc::clone(&counters));
         Self {
             gate,
             identify: identify::Behaviour::new(identify),
@@ -50,6 +56,7 @@ impl Behaviour {
                 [protocol],
                 frames,
             ),
+            applications,
         }
     }
 }

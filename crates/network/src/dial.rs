@@ -66,7 +66,11 @@ impl Dial {
     /// The addresses being tried came to nothing.
     pub(crate) fn failed(&mut self, error: SwarmDialError) {
         let trying = std::mem::take(&mut self.trying);
-        self.failed.extend(attempts(trying, error));
+        let attempts = attempts(trying, error);
+        for (addr, error) in &attempts {
+            tracing::debug!(dial = %self.id, %addr, error = %error.to_string().escape_debug(), "address failed");
+        }
+        self.failed.extend(attempts);
     }
 
     /// Plans what `instead` knows for failed addresses, each only once.
@@ -178,6 +182,17 @@ impl Dials {
     /// The peers being dialled.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &PeerKey> {
         self.peers.iter()
+    }
+
+    /// The command behind a dial, and whom it is for.
+    pub(crate) fn of(&self, connection: ConnectionId) -> Option<(CommandId, Option<PeerKey>)> {
+        let dial = self.by_connection.get(&connection)?;
+        Some((dial.id, dial.peer))
+    }
+
+    /// The dial a command asked for.
+    pub(crate) fn by_id(&mut self, id: CommandId) -> Option<&mut Dial> {
+        self.by_connection.values_mut().find(|dial| dial.id == id)
     }
 
     /// A dial is under way as this connection.

@@ -11,6 +11,9 @@ use crate::limits::MAX_ERROR_TEXT_BYTES;
 /// What went wrong below libp2p's swarm. Nothing changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    /// This node gave it up.
+    #[error("aborted")]
+    Aborted,
     /// A ban forbids the address a name resolved to.
     #[error("the address is banned")]
     Banned,
@@ -41,6 +44,7 @@ impl Failure {
     /// The same in the words of the contract.
     pub(crate) fn to_dial_error(&self) -> DialError {
         match self {
+            Self::Aborted => DialError::Aborted,
             Self::Banned => DialError::Denied {
                 reason: self.to_string(),
             },
@@ -76,6 +80,7 @@ impl Failure {
             Self::Banned => 4,
             Self::Handshake(_) => 5,
             Self::Own | Self::WrongPeer(_) => 6,
+            Self::Aborted => 7,
         }
     }
 }

@@ -8,12 +8,13 @@ use btcfed_core::network::{Direction, NetworkEvent, RequestError};
 use libp2p::core::ConnectedPoint;
 use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId};
 use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
-use libp2p::{PeerId, identify, ping};
+use libp2p::{Multiaddr, PeerId, TransportError, identify, ping};
 use tokio::time::Instant;
+use tracing::field::display;
 
 use crate::behaviour::BehaviourEvent;
 use crate::connection::Change;
-use crate::error::{chain, cut};
+use crate::error::{chain, classify, cut};
 use crate::host::Host;
 use crate::requests::Outgoing;
 use crate::{PROTOCOL, convert};
@@ -30,8 +31,13 @@ impl Host {
                 peer_id,
                 connection_id,
                 endpoint,
+                concurrent_dial_errors,
                 ..
             } => {
+                self.on_addresses_failed(
+                    connection_id,
+                    &concurrent_dial_errors.unwrap_or_default(),
+                );
                 self.on_established(connection_id, &peer_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } => self.on_closed(connection_id),
@@ -95,10 +101,15 @@ impl Host {
                 ..
             } => {
                 let error = reason.err().map(|e| chain(&e));
+                if error.is_some() {
+                    self.listeners.lose(listener_id, Instant::now());
+                }
                 for addr in self.listeners.closed(listener_id) {
                     match &error {
                         None => tracing::info!(%addr, "no longer listening"),
-                        Some(error) => tracing::warn!(%addr, %error, "listener failed"),
+                        Some(error) => {
+                            tracing::warn!(%addr, %error, "listener failed; trying to bind it again")
+                        }
                     }
                     self.tell(NetworkEvent::ListenClosed {
                         addr,
@@ -112,6 +123,30 @@ impl Host {
                 tracing::warn!(error = %chain(&error), "a connection could not be accepted");
             }
             _ => {}
+        }
+    }
+
+    /// A dial is through; these addresses of it had failed before.
+    fn on_addresses_failed(
+        &mut self,
+        connection: ConnectionId,
+        errors: &[(Multiaddr, TransportError<io::Error>)],
+    ) {
+        let Some((id, Some(peer))) = self.dials.of(connection) else {
+            return;
+        };
+        for (addr, error) in errors {
+            let Some(addr) = convert::peer_addr(addr) else {
+                continue;
+            };
+            let error = classify(error);
+            tracing::debug!(dial = %id, %addr, error = %error.to_string().escape_debug(), "address failed");
+            self.tell(NetworkEvent::AddressFailed {
+                id,
+                peer,
+                addr,
+                error,
+            });
         }
     }
 
@@ -133,7 +168,7 @@ impl Host {
         } else {
             Direction::Inbound
         };
-        tracing::debug!(peer = %peer.peer_id(), %addr, direction = direction.as_str(), %connection, "established");
+        tracing::debug!(peer = %peer.peer_id(), %addr, direction = direction.as_str(), %connection, dial = dial.as_ref().map(|dial| display(dial.id)), "established");
         let now = self.now();
         if let (Direction::Outbound, Some(ip)) =
             (direction, self.swarm.behaviour().gate.remote_ip(connection))
@@ -145,6 +180,9 @@ impl Host {
             .set_connections(self.table.established_count());
         match (change, dial) {
             (Some(_), dial) => {
+                if let Some(dial) = &dial {
+                    self.dialled.insert(peer, dial.id);
+                }
                 let (command, remote_ip) = (
                     dial.map(|dial| dial.id),
                     self.swarm.behaviour().gate.remote_ip(connection),
@@ -176,7 +214,8 @@ impl Host {
         self.counters
             .set_connections(self.table.established_count());
         if let Some(Change::Down(peer, reason)) = change {
-            tracing::debug!(peer = %peer.peer_id(), reason = reason.as_str(), "disconnected");
+            let dial = self.dialled.remove(&peer).map(display);
+            tracing::debug!(peer = %peer.peer_id(), dial, reason = reason.as_str(), "disconnected");
             for request in self.outgoing.drain_waiting(&peer) {
                 let error = RequestError::NotConnected;
                 self.tell(NetworkEvent::RequestFailed {
@@ -203,7 +242,7 @@ impl Host {
             self.counters.connection_refused();
         }
         if let Some(mut dial) = self.dials.remove(connection) {
-            tracing::debug!(%connection, error = %chain(&error), "dial failed");
+            tracing::debug!(dial = %dial.id, %connection, error = %chain(&error).escape_debug(), "attempt failed");
             dial.failed(error);
             let (now, names) = (self.now(), &self.names);
             dial.replace_failed(
@@ -225,7 +264,8 @@ impl Host {
                 self.tell(NetworkEvent::Ping { peer, rtt });
             }
             Err(error) => {
-                tracing::debug!(peer = %peer.peer_id(), error = %chain(&error), "ping failed")
+                let dial = self.dialled.get(&peer).map(display);
+                tracing::debug!(peer = %peer.peer_id(), dial, error = %chain(&error).escape_debug(), "ping failed")
             }
         }
     }
@@ -239,7 +279,8 @@ impl Host {
                 .protocols
                 .iter()
                 .any(|protocol| protocol.as_ref() == PROTOCOL);
-            tracing::debug!(peer = %peer.peer_id(), agent = %agent.escape_debug(), speaks_protocol, "identified");
+            let dial = self.dialled.get(&peer).map(display);
+            tracing::debug!(peer = %peer.peer_id(), dial, agent = %agent.escape_debug(), speaks_protocol, "identified");
             self.tell(NetworkEvent::Identified {
                 peer,
                 agent,
@@ -288,17 +329,21 @@ impl Host {
         let Some(peer) = convert::peer_key(peer) else {
             return;
         };
+        let dial = self.dialled.get(&peer).map(display);
         match message {
             Message::Request {
                 request_id,
                 request,
                 channel,
             } => match self.incoming.insert(request_id, channel) {
-                Some(token) => self.tell(NetworkEvent::Request {
-                    peer,
-                    token,
-                    frame: request,
-                }),
+                Some(token) => {
+                    tracing::debug!(id = %token, dial, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "request", bytes = request.len(), "message");
+                    self.tell(NetworkEvent::Request {
+                        peer,
+                        token,
+                        frame: request,
+                    });
+                }
                 None => self.counters.request_dropped(),
             },
             Message::Response {
@@ -306,6 +351,7 @@ impl Host {
                 response,
             } => {
                 if let Some(request) = self.outgoing.finished(request_id) {
+                    tracing::debug!(id = %request.id, dial, peer = %peer.peer_id(), protocol = PROTOCOL, direction = "in", kind = "answer", bytes = response.len(), "message");
                     self.tell(NetworkEvent::Response {
                         id: request.id,
                         peer,
@@ -354,12 +400,13 @@ impl Host {
 
     fn fail(&mut self, request: Outgoing, error: RequestError) {
         let Outgoing { id, peer, .. } = request;
-        tracing::debug!(peer = %peer.peer_id(), command = %id, %error, "request failed");
+        let dial = self.dialled.get(&peer).map(display);
+        tracing::debug!(%id, dial, peer = %peer.peer_id(), %error, "request failed");
         self.tell(NetworkEvent::RequestFailed { id, peer, error });
         self.send_next(&peer);
     }
 
-    fn send_next(&mut self, peer: &PeerKey) {
+    pub(crate) fn send_next(&mut self, peer: &PeerKey) {
         if let Some(next) = self.outgoing.release(peer) {
             self.send(next);
         }

@@ -91,7 +91,7 @@ impl Codec for FrameCodec {
 /// Reads one frame, and nothing behind it.
 ///
 /// `InvalidData` when the bytes are not a frame, `UnexpectedEof` when the stream ended too early.
-async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Vec<u8>> {
+pub(crate) async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Vec<u8>> {
     let length = read_length(io).await?;
     let mut frame = Vec::with_capacity(length.min(FIRST_ALLOCATION_BYTES));
     let limit = u64::try_from(length).unwrap_or(u64::MAX);
@@ -123,7 +123,10 @@ async fn read_length<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<usiz
 }
 
 /// Writes one frame. The caller ends the stream.
-async fn write_frame<T: AsyncWrite + Unpin + Send>(io: &mut T, frame: &[u8]) -> io::Result<()> {
+pub(crate) async fn write_frame<T: AsyncWrite + Unpin + Send>(
+    io: &mut T,
+    frame: &[u8],
+) -> io::Result<()> {
     if frame.len() > MAX_FRAME_BYTES {
         return Err(malformed("frame larger than the limit"));
     }

@@ -3,7 +3,7 @@
 //! Backpressure: the swarm is polled only while a slot for an event is free. A node that does not keep up makes this
 //! task stop reading from connections, TCP fills up, and the peers wait. Commands and reloads are taken meanwhile.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,9 @@ use libp2p::swarm::{Config, ConnectionId, SwarmEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::PROTOCOL;
 use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::cancel::Cancels;
 use crate::connection::{Closing, ConnectionTable, Liveness};
 use crate::convert;
 use crate::dial::{Dial, Dials};
@@ -40,6 +42,7 @@ use crate::refused::Refused;
 use crate::reload::{PendingReload, Prepare};
 use crate::requests::{Admission, IncomingRequests, Outgoing, OutgoingRequests};
 use crate::resolved::Resolved;
+use crate::resolver::Naming;
 use crate::stats::Counters;
 use crate::transport::{self, SetupTimeout};
 
@@ -54,6 +57,7 @@ enum Step {
     Decided(bool),
     Room,
     Check,
+    Listen,
     Swarm(SwarmEvent<BehaviourEvent>),
 }
 
@@ -72,6 +76,9 @@ pub(crate) struct Host {
     pub(crate) answered: Option<Instant>,
     pub(crate) listeners: Listeners,
     pub(crate) names: KnownNames<ConnectionId>,
+    pub(crate) cancels: Cancels,
+    /// The dial behind the connection of a peer, for the log.
+    pub(crate) dialled: HashMap<PeerKey, CommandId>,
     pub(crate) refused: Arc<Refused>,
     pub(crate) setup_timeout: Arc<SetupTimeout>,
     pub(crate) counters: Arc<Counters>,
@@ -90,16 +97,23 @@ pub(crate) struct Host {
 impl Host {
     /// Builds everything and binds every listener. On error nothing is left behind.
     pub(crate) async fn start(
-        options: SpawnOptions,
+        mut options: SpawnOptions,
     ) -> Result<(Self, NetworkHandle, NetworkEvents), NetworkError> {
         listen::check(&options.network.addresses)?;
         let addresses = listen::without_missing_ipv6(options.network.addresses.clone());
         let keypair = convert::keypair(&options.secret)?;
         let (refused, counters) = (Arc::new(Refused::default()), Arc::new(Counters::default()));
         let setup_timeout = Arc::new(SetupTimeout::new(options.connection_timeout));
-        let resolved = Arc::new(Resolved::default());
-        let transport =
-            transport::build(&keypair, Arc::clone(&setup_timeout), &refused, &resolved)?;
+        let (resolved, cancels) = (Arc::new(Resolved::default()), Cancels::default());
+        let naming = Naming::new(&options.network, options.name_servers.take());
+        let transport = transport::build(
+            &keypair,
+            Arc::clone(&setup_timeout),
+            &refused,
+            &resolved,
+            &cancels,
+            &naming,
+        )?;
         let mut gate = Gate::new(
             ConnectionLimits::effective(&options.network),
             Arc::clone(&refused),
@@ -109,7 +123,9 @@ impl Host {
             // Nobody is let in before the node says who may.
             gate.admit(Some(Vec::new()));
         }
-        let behaviour = Behaviour::new(&options, keypair.public(), gate, Arc::clone(&counters));
+        let protocols = std::mem::take(&mut options.protocols).into_ports();
+        let (public, counted) = (keypair.public(), Arc::clone(&counters));
+        let behaviour = Behaviour::new(&options, public, gate, counted, protocols);
         let config = Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), config);
         let (command_sender, commands) = mpsc::channel(btcfed_core::limits::NETWORK_COMMAND_QUEUE);
@@ -127,6 +143,8 @@ impl Host {
             answered: None,
             listeners: Listeners::default(),
             names: KnownNames::new(options.network.dns_serve_stale),
+            cancels,
+            dialled: HashMap::new(),
             refused,
             setup_timeout,
             counters: Arc::clone(&counters),
@@ -196,6 +214,16 @@ impl Host {
         false
     }
 
+    /// Binds the addresses again whose listeners failed.
+    fn listen_again(&mut self) {
+        for addr in self.listeners.due(Instant::now()) {
+            // The new listener tells when it accepts connections. The warning about the lost one stands until then.
+            if let Err(error) = self.listen(&addr, &[]) {
+                tracing::debug!(%addr, %error, "not bound again yet");
+            }
+        }
+    }
+
     /// Binds one address. It is not probed where it overlaps one of our own that is about to be `leaving`.
     pub(crate) fn listen(
         &mut self,
@@ -253,6 +281,7 @@ impl Host {
                 slot = self.events.reserve(), if !may_poll => slot.ok().map(|_| Step::Room),
                 () = self.events.closed() => None,
                 () = until(check), if may_poll => Some(Step::Check),
+                () = until(self.listeners.retry_at()), if may_poll => Some(Step::Listen),
                 event = self.swarm.select_next_some(), if may_poll => Some(Step::Swarm(event)),
             };
             match step {
@@ -261,6 +290,7 @@ impl Host {
                 Some(Step::Decided(is_commit)) => self.finish_reload(is_commit),
                 Some(Step::Room) => {}
                 Some(Step::Check) => self.close_overdue(),
+                Some(Step::Listen) => self.listen_again(),
                 Some(Step::Swarm(event)) => self.on_swarm_event(event),
                 None => break,
             }
@@ -362,6 +392,7 @@ impl Host {
                 self.swarm.behaviour_mut().gate.admit(peers);
                 self.close_refused();
             }
+            NetworkCommand::Cancel { id } => self.cancel(id),
             NetworkCommand::Dial { id, peer, addrs } => self.dial(id, peer, addrs),
             NetworkCommand::Disconnect { peer } => self.disconnect(&peer),
             NetworkCommand::Request { id, peer, frame } => self.request(id, peer, frame),
@@ -382,6 +413,7 @@ impl Host {
             });
             return;
         }
+        tracing::debug!(dial = %id, peer = peer.map(|peer| tracing::field::display(peer.peer_id())), ?addrs, "dial command");
         let mut dial = Dial::new(id, peer, addrs, &self.listeners.addrs(), &self.refused);
         if peer == Some(self.local) {
             dial.give_up(&DialError::Own);
@@ -423,6 +455,7 @@ impl Host {
                 },
             };
             let connection = opts.connection_id();
+            tracing::debug!(dial = %dial.id, %connection, addrs = ?dial.trying, "trying addresses");
             match self.swarm.dial(opts) {
                 Ok(()) => {
                     self.table
@@ -475,6 +508,9 @@ impl Host {
             // Without a connection libp2p would dial by itself.
             match convert::peer_id(&request.peer).filter(|peer| frames.is_connected(peer)) {
                 Some(peer) => {
+                    let to = request.peer.peer_id();
+                    let dial = self.dialled.get(&request.peer).map(tracing::field::display);
+                    tracing::debug!(id = %request.id, dial, peer = %to, protocol = PROTOCOL, direction = "out", kind = "request", bytes = request.frame.len(), "message");
                     let name = frames.send_request(&peer, request.frame.clone());
                     self.outgoing.sent(name, request);
                 }
@@ -495,6 +531,7 @@ impl Host {
         let Some((name, channel)) = self.incoming.answer(token) else {
             return;
         };
+        tracing::debug!(id = %token, protocol = PROTOCOL, direction = "out", kind = "answer", bytes = frame.len(), "message");
         if frame.len() > MAX_FRAME_BYTES {
             // Dropping the channel resets the stream: the peer is told at once that there is no answer.
             tracing::error!(

@@ -62,7 +62,9 @@
 //!
 //! No libp2p type appears in the public interface.
 
+mod applications;
 mod behaviour;
+mod cancel;
 mod connection;
 mod convert;
 mod descriptors;
@@ -82,6 +84,7 @@ mod refused;
 mod reload;
 mod requests;
 mod resolved;
+mod resolver;
 mod stats;
 mod transport;
 

@@ -9,6 +9,15 @@ pub(crate) const MAX_CONNECTIONS_PER_PEER: usize = 3;
 /// Most addresses tried in one dial. The rest is refused, so that a long list cannot occupy a dial slot for ever.
 pub(crate) const MAX_DIAL_ADDRESSES: usize = 64;
 
+/// Cancelled dials that a dial under way may not have noticed yet. The tasks of dials run as soon as they are woken.
+pub(crate) const CANCEL_QUEUE: usize = 256;
+
+/// How often a question that no name server answered is asked once more.
+pub(crate) const DNS_RETRIES: usize = 1;
+
+/// Answers of name servers kept until their time is over. The least useful one goes first.
+pub(crate) const MAX_CACHED_NAMES: u64 = 1024;
+
 /// Reloads waiting for the network task.
 pub(crate) const CONTROL_QUEUE: usize = 4;
 
@@ -28,8 +37,15 @@ pub(crate) const MAX_REQUESTS_QUEUED: usize = 64;
 /// One stream holds at most one frame, so this also bounds the memory of a connection.
 pub(crate) const MAX_STREAMS_PER_CONNECTION: usize = 2 * MAX_REQUESTS_IN_FLIGHT;
 
-/// Multiplexed streams per connection of all protocols; leaves room for identify and ping.
-pub(crate) const MAX_YAMUX_STREAMS: usize = 64;
+/// Streams of application protocols that one connection may have open towards this node. Further ones are dropped.
+pub(crate) const MAX_APPLICATION_STREAMS_PER_PEER: usize = 16;
+
+/// Streams of application protocols that all peers together may have open towards this node. One stream holds at most
+/// one frame, so this bounds their memory to 64 MiB. Further ones are dropped.
+pub(crate) const MAX_APPLICATION_STREAMS: usize = 1024;
+
+/// Multiplexed streams per connection of all protocols; leaves room for identify and ping, and for the application.
+pub(crate) const MAX_YAMUX_STREAMS: usize = 128;
 
 /// How long a request may take from its first byte to the last one of its answer, unless the wiring says otherwise.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +63,9 @@ pub(crate) const PORT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Two connections of one peer count as dialled at the same time when they are established within this time. A later
 /// second connection means that the remote end of the first one is gone.
 pub(crate) const RACE_WINDOW: Duration = Duration::from_secs(10);
+
+/// How often an address is bound again whose listener failed.
+pub(crate) const LISTENER_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Errors of one listener (no descriptors left, for example) are logged at most once in this time.
 pub(crate) const LISTENER_ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);

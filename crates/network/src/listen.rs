@@ -17,7 +17,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use tokio::time::Instant;
 
 use crate::error::{Failure, chain, failure};
-use crate::limits::LISTENER_ERROR_LOG_INTERVAL;
+use crate::limits::{LISTENER_ERROR_LOG_INTERVAL, LISTENER_RETRY_INTERVAL};
 
 /// The concrete listen addresses, shared with the handles.
 pub(crate) type SharedAddrs = Arc<RwLock<Vec<PeerAddr>>>;
@@ -186,6 +186,8 @@ struct Listener {
 pub(crate) struct Listeners {
     by_id: HashMap<ListenerId, Listener>,
     shared: SharedAddrs,
+    /// Configured addresses whose listeners failed, and when they are bound again.
+    lost: Vec<(PeerAddr, Instant)>,
 }
 
 impl Listeners {
@@ -216,8 +218,37 @@ impl Listeners {
             .all(|listener| !listener.concrete.is_empty())
     }
 
+    /// A listener failed, and is about to be closed: its address is bound again later.
+    pub(crate) fn lose(&mut self, id: ListenerId, now: Instant) {
+        if let Some(listener) = self.by_id.get(&id) {
+            let again = now + LISTENER_RETRY_INTERVAL;
+            self.lost.push((listener.configured.clone(), again));
+        }
+    }
+
+    /// When a lost address is to be bound again.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.lost.iter().map(|(_, at)| *at).min()
+    }
+
+    /// The lost addresses to be bound now. Each stays lost until it is bound.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<PeerAddr> {
+        let mut due = Vec::new();
+        for (addr, at) in self.lost.iter_mut().filter(|(_, at)| *at <= now) {
+            *at = now + LISTENER_RETRY_INTERVAL;
+            due.push(addr.clone());
+        }
+        due
+    }
+
+    /// A new configuration: what it does not name is not bound again.
+    pub(crate) fn keep_lost(&mut self, wanted: &[PeerAddr]) {
+        self.lost.retain(|(addr, _)| wanted.contains(addr));
+    }
+
     /// A listener was bound.
     pub(crate) fn insert(&mut self, id: ListenerId, configured: PeerAddr) {
+        self.lost.retain(|(addr, _)| *addr != configured);
         self.by_id.insert(
             id,
             Listener {

@@ -1,16 +1,17 @@
 //! What the network needs to start.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use btcfed_core::config::{NetworkConfig, PeersMode};
 use btcfed_core::limits::MAX_AGENT_BYTES;
-use btcfed_core::{NodeConfig, SecretKey};
+use btcfed_core::{NodeConfig, Protocols, SecretKey};
 
 use crate::error::cut;
 use crate::limits::REQUEST_TIMEOUT;
 
 /// What the network needs to start.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SpawnOptions {
     pub(crate) secret: SecretKey,
     pub(crate) network: NetworkConfig,
@@ -18,6 +19,8 @@ pub struct SpawnOptions {
     pub(crate) request_timeout: Duration,
     pub(crate) agent: String,
     pub(crate) mode: PeersMode,
+    pub(crate) protocols: Protocols,
+    pub(crate) name_servers: Option<Vec<SocketAddr>>,
 }
 
 impl SpawnOptions {
@@ -31,7 +34,23 @@ impl SpawnOptions {
             request_timeout: REQUEST_TIMEOUT,
             agent: concat!("btcfed/", env!("CARGO_PKG_VERSION")).to_owned(),
             mode: config.peers.mode,
+            protocols: Protocols::default(),
+            name_servers: None,
         }
+    }
+
+    /// Asks these name servers, over UDP and TCP, instead of those of the machine.
+    #[must_use]
+    pub fn name_servers(mut self, servers: Vec<SocketAddr>) -> Self {
+        self.name_servers = Some(servers);
+        self
+    }
+
+    /// The protocols of the application that are served beside the node's own. None unless given.
+    #[must_use]
+    pub fn protocols(mut self, protocols: Protocols) -> Self {
+        self.protocols = protocols;
+        self
     }
 
     /// How long a request may take, from its first byte to the last one of its answer, instead of 10 seconds. Also how

@@ -134,6 +134,7 @@ impl Host {
         }
         if is_commit {
             let network = &reload.config.network;
+            self.listeners.keep_lost(&network.addresses);
             let behaviour = self.swarm.behaviour_mut();
             behaviour
                 .gate

@@ -78,6 +78,18 @@ impl<R: Copy + Eq + Hash> OutgoingRequests<R> {
         self.in_flight.remove(&name)
     }
 
+    /// Gives up a request, and tells whether it had been sent. A slot it had stays taken until [`release`](Self::release).
+    pub(crate) fn cancel(&mut self, id: CommandId) -> Option<(Outgoing, bool)> {
+        let sent = self.in_flight.iter().find(|(_, request)| request.id == id);
+        if let Some(name) = sent.map(|(name, _)| *name) {
+            return Some((self.in_flight.remove(&name)?, true));
+        }
+        self.peers.values_mut().find_map(|queue| {
+            let at = queue.waiting.iter().position(|request| request.id == id)?;
+            Some((queue.waiting.remove(at)?, false))
+        })
+    }
+
     /// Frees the slot of a finished request and hands out the next one that waited for it.
     pub(crate) fn release(&mut self, peer: &PeerKey) -> Option<Outgoing> {
         let queue = self.peers.get_mut(peer)?;
@@ -204,6 +216,28 @@ mod tests {
             assert_eq!(requests.release(&peer), None);
         }
         assert!(requests.peers.is_empty() && requests.in_flight.is_empty());
+    }
+
+    #[test]
+    fn a_cancelled_request_is_gone_whether_it_was_sent_or_waits() {
+        let mut requests = OutgoingRequests::new();
+        let total = (MAX_REQUESTS_IN_FLIGHT + 1) as u64;
+        for id in 0..total {
+            if let Admission::Send(request) = requests.submit(request(id, 1)) {
+                requests.sent(id, request);
+            }
+        }
+        let (waiting, was_sent) = requests.cancel(CommandId(total - 1)).unwrap();
+        assert_eq!((waiting.id, was_sent), (CommandId(total - 1), false));
+        let (sent, was_sent) = requests.cancel(CommandId(0)).unwrap();
+        assert_eq!((sent.id, was_sent), (CommandId(0), true));
+        assert_eq!(requests.release(&sent.peer), None, "nobody waits any more");
+        assert!(matches!(
+            requests.submit(request(99, 1)),
+            Admission::Send(_)
+        ));
+        assert_eq!(requests.cancel(CommandId(0)), None);
+        assert_eq!(requests.finished(0), None, "a late answer finds nobody");
     }
 
     #[test]

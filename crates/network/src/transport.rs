@@ -17,17 +17,18 @@ use libp2p::core::ConnectedPoint;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, TransportEvent};
 use libp2p::core::upgrade::Version;
-use libp2p::dns::{ResolverConfig, ResolverOpts};
 use libp2p::identity::Keypair;
 use libp2p::swarm::derive_prelude::Either;
 use libp2p::{Multiaddr, PeerId, Transport, TransportError, dns, noise, tcp, yamux};
 
+use crate::cancel::Cancels;
 use crate::convert;
 use crate::error::{Failure, chain};
 use crate::limits::MAX_YAMUX_STREAMS;
 use crate::muxer::PromptMuxer;
 use crate::refused::Refused;
 use crate::resolved::Resolved;
+use crate::resolver::Naming;
 
 /// What the swarm wants of a finished handshake.
 type Upgraded = (PeerId, StreamMuxerBox);
@@ -68,37 +69,21 @@ pub(crate) fn build(
     timeout: Arc<SetupTimeout>,
     refused: &Arc<Refused>,
     resolved: &Arc<Resolved>,
+    cancels: &Cancels,
+    naming: &Naming,
 ) -> Result<Boxed<Upgraded>, NetworkError> {
     let noise =
         noise::Config::new(keypair).map_err(|e| NetworkError::Transport { reason: chain(&e) })?;
-    let local = keypair.public().to_peer_id();
-    Ok(
-        match dns::tokio::Transport::system(secured(noise.clone(), Arc::clone(refused))) {
-            Ok(named) => Checked {
-                inner: named,
-                local,
-                timeout,
-                resolved: Arc::clone(resolved),
-            }
-            .boxed(),
-            Err(error) => {
-                tracing::warn!(%error, "no usable name server; only addresses and the hosts file are dialled");
-                let secured = secured(noise, Arc::clone(refused));
-                let inner = dns::tokio::Transport::custom(
-                    secured,
-                    ResolverConfig::default(),
-                    ResolverOpts::default(),
-                );
-                Checked {
-                    inner,
-                    local,
-                    timeout,
-                    resolved: Arc::clone(resolved),
-                }
-                .boxed()
-            }
-        },
-    )
+    let (config, options) = naming.resolver();
+    let secured = secured(noise, Arc::clone(refused));
+    let checked = Checked {
+        inner: dns::tokio::Transport::custom(secured, config, options),
+        local: keypair.public().to_peer_id(),
+        timeout,
+        resolved: Arc::clone(resolved),
+        cancels: cancels.clone(),
+    };
+    Ok(checked.boxed())
 }
 
 /// TCP, then Noise, then Yamux, with every error in our own words.
@@ -161,6 +146,7 @@ struct Checked<T> {
     local: PeerId,
     timeout: Arc<SetupTimeout>,
     resolved: Arc<Resolved>,
+    cancels: Cancels,
 }
 
 impl<T> Transport for Checked<T>
@@ -201,8 +187,13 @@ where
             .dial(addr.clone(), opts)
             .map_err(|e| e.map(flatten))?;
         let dial = within(self.timeout.read(), dial);
+        let cancelled = self.cancels.of(addr.clone());
         Ok(Box::pin(async move {
-            let Secured { peer, muxer, ip } = dial.await?;
+            let Secured { peer, muxer, ip } = tokio::select! {
+                biased;
+                () = cancelled => return Err(Failure::Aborted),
+                secured = dial => secured?,
+            };
             if peer == local {
                 return Err(Failure::Own);
             }

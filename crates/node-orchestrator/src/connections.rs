@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use btcfed_core::addr::PeerAddr;
 use btcfed_core::key::PeerKey;
-use btcfed_core::network::Direction;
+use btcfed_core::network::{CommandId, Direction};
 use btcfed_core::time::{Now, Timestamp};
 
 /// One connected peer.
@@ -18,6 +18,8 @@ pub struct Connection {
     pub direction: Direction,
     /// The remote end as this node sees it.
     pub addr: PeerAddr,
+    /// The dial that opened it; it names the connection in the log. `None` for those of the remote.
+    pub dial: Option<CommandId>,
     /// Since when.
     pub since: Timestamp,
     /// The last measured round-trip time.
@@ -44,11 +46,13 @@ impl Connections {
         peer: PeerKey,
         direction: Direction,
         addr: PeerAddr,
+        dial: Option<CommandId>,
     ) -> bool {
         let new = Connection {
             peer,
             direction,
             addr,
+            dial,
             since: now.wall,
             rtt: None,
             agent: None,

@@ -5,6 +5,7 @@
 //! that keep failing are left alone for a while by a circuit breaker, chosen ones are retried for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,13 +23,25 @@ use btcfed_core::time::{MonotonicTime, Now};
 use crate::admission::Admission;
 use crate::claims::Claims;
 use crate::connections::Connections;
+use crate::misled::Misled;
 use crate::staleness::is_silent;
+
+#[cfg(test)]
+mod eclipse;
 
 /// Most dials started within one second: a node with a thousand dead peers must not scan the network.
 pub(crate) const MAX_DIALS_PER_SECOND: u32 = 32;
 
 /// Most addresses handed to the network for one dial.
 pub(crate) const MAX_ADDRESSES_PER_DIAL: usize = 8;
+
+/// Learned peers that were met last and are dialled first: after a restart a node goes back to whom it knew, whatever
+/// others told it of since.
+pub(crate) const ANCHORS: usize = 2;
+
+/// Most connections this node opens to learned peers of one public network (/16 of IPv4, /32 of IPv6), while there are
+/// others to dial. Loopback and private addresses have no such bound: a federation in one room shares a network.
+pub(crate) const MAX_PER_NETWORK: usize = 2;
 
 /// Whom a dial is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +99,7 @@ pub(crate) struct View<'a> {
 pub(crate) struct Dialer {
     attempts: BTreeMap<Target, Attempts>,
     claims: Claims,
+    misled: Misled,
     in_flight: BTreeMap<CommandId, Target>,
     /// Which peer was found behind a bootstrap address.
     resolved: BTreeMap<PeerAddr, PeerKey>,
@@ -204,12 +218,8 @@ impl Dialer {
             .filter(|record| view.admission.admits(&record.key))
             .collect();
         rng.shuffle(&mut candidates);
-        let stale_after = view.config.peers.stale_after;
-        candidates.sort_by_key(|record| {
-            let is_stale = is_silent(record, view.now.wall, stale_after);
-            (is_stale, record.stats.consecutive_failures)
-        });
-        for record in candidates {
+        let mut networks = networks_of(view);
+        for record in in_order(view, candidates, &mut networks) {
             if missing == 0 {
                 break;
             }
@@ -266,6 +276,9 @@ impl Dialer {
                 self.look_again_at(at);
             }
             return false;
+        }
+        if let Target::Peer(peer) = &target {
+            self.misled.leave_out(now, *peer, &mut addrs);
         }
         addrs.truncate(MAX_ADDRESSES_PER_DIAL);
         let id = next_id();
@@ -341,6 +354,11 @@ impl Dialer {
         Some(attempts.backoff.failure(now, rng).saturating_since(now))
     }
 
+    /// Somebody else answered at an address of `peer`.
+    pub(crate) fn misled(&mut self, now: MonotonicTime, peer: PeerKey, addr: PeerAddr) {
+        self.misled.note(now, peer, addr);
+    }
+
     /// A dial could not be queued: nobody's failure.
     pub(crate) fn cancelled(&mut self, id: CommandId) {
         self.in_flight.remove(&id);
@@ -371,6 +389,7 @@ impl Dialer {
 
     /// The operator changed something about a peer: it may be tried at once.
     pub(crate) fn reset(&mut self, peer: &PeerKey) {
+        self.misled.forget(peer);
         let target = Target::Peer(*peer);
         let in_flight = self.is_in_flight(&target);
         if let Some(attempts) = self.attempts.get_mut(&target) {
@@ -382,6 +401,7 @@ impl Dialer {
     /// A peer is no longer known.
     pub(crate) fn forget(&mut self, peer: &PeerKey) {
         self.claims.release(peer);
+        self.misled.forget(peer);
         self.attempts.remove(&Target::Peer(*peer));
     }
 
@@ -418,6 +438,75 @@ impl Dialer {
     fn look_again_at(&mut self, at: MonotonicTime) {
         self.next_deadline = Some(self.next_deadline.map_or(at, |earlier| earlier.min(at)));
     }
+}
+
+/// The public networks of the connections this node opened, and how many lead to each.
+fn networks_of(view: &View<'_>) -> BTreeMap<Network, usize> {
+    let mut networks = BTreeMap::new();
+    let outbound = |direction| direction == Direction::Outbound;
+    for connection in view.connections.iter().filter(|c| outbound(c.direction)) {
+        if let Some(network) = network(&connection.addr) {
+            *networks.entry(network).or_default() += 1;
+        }
+    }
+    networks
+}
+
+/// The first bits of a public address.
+type Network = (bool, [u8; 4]);
+
+/// The network of a public IP address; `None` for everything else.
+fn network(addr: &PeerAddr) -> Option<Network> {
+    match addr.ip().filter(|_| addr.scope() == AddrScope::Public)? {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            Some((false, [a, b, 0, 0]))
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.octets();
+            Some((true, [a, b, c, d]))
+        }
+    }
+}
+
+/// Candidates in the order in which to dial them: anchors, then who was heard of lately and fails least; those of a network
+/// that has its share of connections come last.
+fn in_order<'a>(
+    view: &View<'_>,
+    mut candidates: Vec<&'a Arc<PeerRecord>>,
+    networks: &mut BTreeMap<Network, usize>,
+) -> Vec<&'a Arc<PeerRecord>> {
+    let met = |record: &PeerRecord| record.stats.last_seen.filter(|_| record.is_valid());
+    let mut last_met: Vec<_> = candidates
+        .iter()
+        .filter_map(|record| Some((met(record)?, record.key)))
+        .collect();
+    last_met.sort_by(|one, other| other.cmp(one));
+    last_met.truncate(ANCHORS);
+    let stale_after = view.config.peers.stale_after;
+    candidates.sort_by_key(|record| {
+        let is_anchor = last_met.iter().any(|(_, key)| *key == record.key);
+        let is_stale = is_silent(record, view.now.wall, stale_after);
+        (is_stale, record.stats.consecutive_failures, !is_anchor)
+    });
+    let (mut first, mut last) = (Vec::new(), Vec::new());
+    for record in candidates {
+        let addr = record.addresses.first().map(|known| &known.addr);
+        match addr.and_then(network) {
+            None => first.push(record),
+            Some(network) => {
+                let taken = networks.entry(network).or_default();
+                *taken += 1;
+                if *taken <= MAX_PER_NETWORK {
+                    first.push(record);
+                } else {
+                    last.push(record);
+                }
+            }
+        }
+    }
+    first.append(&mut last);
+    first
 }
 
 /// The addresses of a peer worth dialling. A loopback or link-local address that the operator did not write is dialled

@@ -63,9 +63,13 @@ pub enum NodeEvent {
         direction: Direction,
         /// The remote end.
         addr: PeerAddr,
+        /// The dial that opened the connection; `None` when the remote dialled.
+        dial: Option<CommandId>,
     },
     /// A peer could not be reached.
     DialFailed {
+        /// Names this dial in the log.
+        dial: CommandId,
         /// Whom, where it is known.
         peer: Option<PeerKey>,
         /// What was tried and what happened, for people.
@@ -79,6 +83,8 @@ pub enum NodeEvent {
         peer: PeerKey,
         /// Why.
         reason: DisconnectReason,
+        /// The dial that had opened the connection; `None` when the remote had dialled.
+        dial: Option<CommandId>,
     },
     /// A listener accepts connections.
     Listening(PeerAddr),

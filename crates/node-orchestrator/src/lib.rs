@@ -29,6 +29,7 @@
 //! | `claims` | no address is dialled for many learned peers at once |
 //! | `staleness` | who is too old to be dialled first, or to be kept |
 //! | `dialer` | whom to dial and when |
+//! | `misled` | at which addresses somebody else answers |
 //! | `own_record` | what this node says about itself |
 //! | `penalty` | the one place that maps misbehaviour to a reaction |
 //! | `reload` | the reload transaction |
@@ -44,6 +45,7 @@ mod event;
 mod failures;
 mod handle;
 mod logic;
+mod misled;
 mod outbox;
 mod own_record;
 mod penalty;

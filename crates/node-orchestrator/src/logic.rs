@@ -19,6 +19,7 @@ use btcfed_core::record::{RecordError, SignedRecord};
 use btcfed_core::rng::SeededRng;
 use btcfed_core::set::PeerSet;
 use btcfed_core::time::{MonotonicTime, Now};
+use tracing::field::display;
 
 use crate::admission::Admission;
 use crate::churn::ChurnLog;
@@ -198,6 +199,9 @@ impl NodeLogic {
             NetworkEvent::DialFailed { id, peer, attempts } => {
                 self.on_dial_failed(now, id, peer, &attempts)
             }
+            NetworkEvent::AddressFailed {
+                peer, addr, error, ..
+            } => self.on_wrong_peer(now, Some(peer), &[(addr, error)]),
             NetworkEvent::Request { peer, token, frame } => {
                 self.feed(now, Input::Request { peer, token, frame })
             }
@@ -213,7 +217,8 @@ impl NodeLogic {
                 speaks_protocol,
             } => {
                 if let Some(connection) = self.connections.get_mut(&peer) {
-                    tracing::debug!(peer = %peer.peer_id(), agent = ?agent, speaks_protocol, "peer identified itself");
+                    let dial = connection.dial.map(display);
+                    tracing::debug!(peer = %peer.peer_id(), dial, agent = ?agent, speaks_protocol, "peer identified itself");
                     connection.agent = Some(agent);
                 }
             }
@@ -248,13 +253,17 @@ impl NodeLogic {
             // Let in before the network had the list; it never was a peer.
             return self.network(NetworkCommand::Disconnect { peer });
         }
-        if !self.connections.insert(now, peer, direction, addr.clone()) {
+        if !self
+            .connections
+            .insert(now, peer, direction, addr.clone(), command)
+        {
             return;
         }
         self.counters.connections += 1;
         if let Some(left_out) = self.churn.admit(now.monotonic) {
             let direction = direction.as_str();
-            tracing::info!(peer = %peer.peer_id(), direction, %addr, left_out, "connected");
+            let dial = command.map(display);
+            tracing::info!(peer = %peer.peer_id(), dial, direction, %addr, left_out, "connected");
         }
         let dialled = (direction == Direction::Outbound).then(|| addr.clone());
         let chosen =
@@ -272,6 +281,7 @@ impl NodeLogic {
             peer,
             direction,
             addr,
+            dial: command,
         }));
         self.feed(
             now,
@@ -285,18 +295,19 @@ impl NodeLogic {
     }
 
     fn on_disconnected(&mut self, now: Now, peer: PeerKey, reason: DisconnectReason) {
-        if self.connections.remove(&peer).is_none() {
+        let Some(connection) = self.connections.remove(&peer) else {
             return;
-        }
+        };
+        let dial = connection.dial;
         self.counters.disconnections += 1;
         if let Some(left_out) = self.churn.admit(now.monotonic) {
             let reason = reason.as_str();
-            tracing::info!(peer = %peer.peer_id(), reason, left_out, "disconnected");
+            tracing::info!(peer = %peer.peer_id(), dial = dial.map(display), reason, left_out, "disconnected");
         }
         self.dialer
             .disconnected(now.monotonic, peer, &self.config, &mut self.rng);
         self.actions
-            .push(Action::Tell(NodeEvent::Disconnected { peer, reason }));
+            .push(Action::Tell(NodeEvent::Disconnected { peer, reason, dial }));
         self.feed(now, Input::Disconnected { peer });
         self.plan_dials(now);
     }
@@ -325,14 +336,16 @@ impl NodeLogic {
             return;
         };
         self.counters.dials_failed += 1;
-        self.tell_wrong_peer(peer, attempts);
+        self.on_wrong_peer(now, peer, attempts);
         let reason = describe(attempts);
-        tracing::debug!(%id, peer = peer.map(|p| p.peer_id().to_string()), %reason, ?retry_in, "dial failed");
+        let who = peer.map(|peer| display(peer.peer_id()));
+        tracing::debug!(dial = %id, peer = who, %reason, ?retry_in, "dial failed");
         if let Some(key) = peer {
             let addrs = attempts.iter().map(|(addr, _)| addr.clone()).collect();
             self.store(PeerOp::ContactFailed { key, addrs });
         }
         self.actions.push(Action::Tell(NodeEvent::DialFailed {
+            dial: id,
             peer,
             reason,
             retry_in,
@@ -466,14 +479,25 @@ impl NodeLogic {
         }
     }
 
-    fn tell_wrong_peer(&mut self, peer: Option<PeerKey>, attempts: &[(PeerAddr, DialError)]) {
+    /// Somebody else, or this node itself, answers at an address: told once, and left out of the next dials of the peer.
+    fn on_wrong_peer(
+        &mut self,
+        now: Now,
+        peer: Option<PeerKey>,
+        attempts: &[(PeerAddr, DialError)],
+    ) {
         for (addr, error) in attempts {
-            let DialError::WrongPeer { obtained } = error else {
-                continue;
+            let found = match (error, peer) {
+                (DialError::WrongPeer { obtained }, _) => obtained.clone(),
+                (DialError::Own, Some(_)) => self.own.peer_id().to_string(),
+                _ => continue,
             };
+            if let Some(peer) = peer {
+                self.dialer.misled(now.monotonic, peer, addr.clone());
+            }
             if self.told_wrong_peer.len() < MAX_TOLD && self.told_wrong_peer.insert(addr.clone()) {
                 let wanted = peer.map(|peer| peer.peer_id().to_string());
-                tracing::warn!(%addr, wanted, found = ?obtained, "a different peer answers at this address");
+                tracing::warn!(%addr, wanted, ?found, "a different peer answers at this address");
             }
         }
     }
@@ -543,11 +567,24 @@ impl NodeLogic {
                 agent,
                 clock_offset_ms,
             } => {
-                tracing::debug!(peer = %peer.peer_id(), agent, clock_offset_ms, "handshake completed");
+                let dial = self
+                    .connections
+                    .get(&peer)
+                    .and_then(|c| c.dial)
+                    .map(display);
+                tracing::debug!(peer = %peer.peer_id(), dial, agent, clock_offset_ms, "handshake completed");
                 if let Some(connection) = self.connections.get_mut(&peer) {
                     connection.handshaken = true;
                     connection.clock_offset_ms = Some(clock_offset_ms);
                 }
+            }
+            Notice::Equivocation {
+                peer,
+                seq,
+                kept,
+                dropped,
+            } => {
+                tracing::warn!(peer = %peer.peer_id(), seq, kept = ?kept.addresses(), dropped = ?dropped.addresses(), "a peer signed two different records with one number; does a second node run with its key?");
             }
             Notice::OwnRecordAhead { seq } => {
                 tracing::warn!(
@@ -562,7 +599,12 @@ impl NodeLogic {
                 received,
                 learned,
             } => {
-                tracing::debug!(peer = %peer.peer_id(), received, learned, "synchronised");
+                let dial = self
+                    .connections
+                    .get(&peer)
+                    .and_then(|c| c.dial)
+                    .map(display);
+                tracing::debug!(peer = %peer.peer_id(), dial, received, learned, "synchronised");
             }
             other => tracing::debug!(notice = ?other, "a notice this node does not know"),
         }
@@ -612,7 +654,7 @@ impl NodeLogic {
             .plan(&view, &mut self.rng, &mut || take_id(next_id));
         for dial in dials {
             self.counters.dials += 1;
-            tracing::debug!(id = %dial.id, peer = dial.peer.map(|p| p.peer_id().to_string()), addrs = ?dial.addrs, "dialling");
+            tracing::debug!(dial = %dial.id, peer = dial.peer.map(|p| p.peer_id().to_string()), addrs = ?dial.addrs, "dialling");
             self.network(NetworkCommand::Dial {
                 id: dial.id,
                 peer: dial.peer,

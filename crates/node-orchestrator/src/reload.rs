@@ -130,12 +130,20 @@ async fn commit_all(
 
 /// The new configuration with the values of [`btcfed_core::config::RESTART_KEYS`] left as they are.
 fn keep_restart_values(current: &NodeConfig, mut loaded: NodeConfig) -> NodeConfig {
-    loaded.admin = current.admin.clone();
+    loaded.admin.socket.clone_from(&current.admin.socket);
+    loaded.admin.group.clone_from(&current.admin.group);
+    loaded.admin.http = current.admin.http;
+    loaded.admin.http_insecure = current.admin.http_insecure;
+    loaded.admin.mode = current.admin.mode;
     loaded.federation.clone_from(&current.federation);
     loaded.bitcoin_network = current.bitcoin_network;
+    loaded.network.dns_max_ttl = current.network.dns_max_ttl;
+    loaded.network.dns_negative_ttl = current.network.dns_negative_ttl;
+    loaded.network.dns_timeout = current.network.dns_timeout;
     loaded.network.port_fallback = current.network.port_fallback;
     loaded.network.port_retries = current.network.port_retries;
     loaded.peers.file.clone_from(&current.peers.file);
+    loaded.storage.journal = current.storage.journal;
     loaded
 }
 
@@ -151,12 +159,18 @@ mod tests {
         loaded.admin.socket = "other.sock".into();
         loaded.admin.mode = 0o600;
         loaded.admin.group = "peers".into();
+        loaded.storage.journal = !current.storage.journal;
         loaded.federation = "other".into();
+        let moment = std::time::Duration::from_millis(1234);
+        loaded.network.dns_max_ttl = moment;
+        loaded.network.dns_negative_ttl = moment;
+        loaded.network.dns_timeout = moment;
         loaded.network.port_fallback = 7;
         loaded.network.port_retries = 1;
         loaded.bitcoin_network = btcfed_core::config::BitcoinNetwork::Regtest;
         loaded.peers.file = "other.yaml".into();
         loaded.name = "new name".into();
+        loaded.admin.reload_on_change = true;
         let asked: Vec<_> = current
             .diff(&loaded)
             .into_iter()
@@ -173,6 +187,6 @@ mod tests {
             .into_iter()
             .map(|c| c.key)
             .collect();
-        assert_eq!(changed, ["node.name"]);
+        assert_eq!(changed, ["admin.reload_on_change", "node.name"]);
     }
 }

@@ -107,6 +107,47 @@ async fn a_bootstrap_address_that_is_our_own_is_not_dialled_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_where_somebody_else_or_this_node_answers_is_left_out_and_the_peer_is_not_blamed()
+ {
+    for error in [
+        DialError::WrongPeer {
+            obtained: test_key(9).peer_id().to_string(),
+        },
+        DialError::Own,
+    ] {
+        let mut node = Harness::start(|_| {}).await;
+        let mut peer = record(1, 7);
+        peer.add_address(test_addr(8), AddressSource::Operator);
+        node.store.create(peer).await.unwrap();
+        let (id, _, addrs) = node.next_dial().await;
+        assert_eq!(addrs.len(), 2);
+        // The other address was reached.
+        node.tell(NetworkEvent::AddressFailed {
+            id,
+            peer: test_key(1),
+            addr: test_addr(7),
+            error,
+        })
+        .await;
+        node.connect_as(1, Direction::Outbound, Some(id)).await;
+        let known = node.store.snapshot().get(&test_key(1)).cloned().unwrap();
+        assert_eq!(known.stats.consecutive_failures, 0);
+        node.tell(NetworkEvent::Disconnected {
+            peer: test_key(1),
+            reason: DisconnectReason::Remote,
+        })
+        .await;
+        let (_, peer, addrs) = node.next_dial().await;
+        assert_eq!(peer, Some(test_key(1)));
+        assert!(
+            addrs.contains(&test_addr(8)) && !addrs.contains(&test_addr(7)),
+            "{addrs:?}"
+        );
+        assert_eq!(node.store.snapshot().bans().count(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_the_operator_adds_is_dialled_at_once_and_one_he_removes_is_disconnected() {
     let mut node = Harness::start(|_| {}).await;
     node.store.create(record(1, 7)).await.unwrap();
@@ -465,7 +506,8 @@ async fn events_tell_the_application_what_happened() {
         events.next().await,
         Some(NodeEvent::Disconnected {
             peer: test_key(1),
-            reason: DisconnectReason::NotResponding
+            reason: DisconnectReason::NotResponding,
+            dial: None,
         })
     );
 }

@@ -22,7 +22,37 @@ pub(crate) struct Tuning {
     pub(crate) flush_interval: Duration,
 }
 
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            lock_timeout: Duration::from_secs(5),
+            watch: true,
+            debounce: Duration::from_millis(250),
+            flush_interval: Duration::from_secs(1),
+        }
+    }
+}
+
 impl Tuning {
+    /// This, with whatever differs between an `old` configuration and a `new` one. What a configuration does not change
+    /// stays as the options have it.
+    pub(crate) fn follow(mut self, old: &Self, new: &Self) -> Self {
+        fn take<T: Copy + PartialEq>(value: &mut T, old: T, new: T) {
+            if old != new {
+                *value = new;
+            }
+        }
+        take(&mut self.lock_timeout, old.lock_timeout, new.lock_timeout);
+        take(&mut self.watch, old.watch, new.watch);
+        take(&mut self.debounce, old.debounce, new.debounce);
+        take(
+            &mut self.flush_interval,
+            old.flush_interval,
+            new.flush_interval,
+        );
+        self
+    }
+
     pub(crate) const fn of(config: &StorageConfig) -> Self {
         Self {
             lock_timeout: config.lock_timeout,
@@ -41,6 +71,8 @@ const DEFAULT_PLACE: [&str; 2] = ["btcfed", "peers.yaml"];
 pub struct StoreOptions {
     pub(crate) path: PathBuf,
     pub(crate) tuning: Tuning,
+    /// What the configuration says that the next one is compared with.
+    pub(crate) configured: Tuning,
     pub(crate) backups: bool,
     pub(crate) journal: bool,
     pub(crate) soft_interval: Duration,
@@ -58,12 +90,8 @@ impl StoreOptions {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            tuning: Tuning {
-                lock_timeout: Duration::from_secs(5),
-                watch: true,
-                debounce: Duration::from_millis(250),
-                flush_interval: Duration::from_secs(1),
-            },
+            tuning: Tuning::default(),
+            configured: Tuning::default(),
             backups: true,
             journal: true,
             soft_interval: Duration::from_secs(60),
@@ -88,6 +116,16 @@ impl StoreOptions {
             path: "~/.local/state".to_owned(),
             reason: "neither XDG_STATE_HOME nor HOME is an absolute path".to_owned(),
         })
+    }
+
+    /// As `storage.*` of a configuration says. A reload changes what differs between two configurations; what is set by
+    /// the other methods stays until a configuration changes that key.
+    #[must_use]
+    pub const fn with_config(mut self, config: &StorageConfig) -> Self {
+        self.tuning = Tuning::of(config);
+        self.configured = self.tuning;
+        self.journal = config.journal;
+        self
     }
 
     /// How long to wait for the lock before giving up for now. Default 5 s.

@@ -132,6 +132,7 @@ pub(crate) struct State {
     pub(crate) set: Arc<PeerSet>,
     /// How the store works now; at first as its options say.
     pub(crate) tuning: Tuning,
+    pub(crate) configured: Tuning,
     /// Counts changes of the set.
     pub(crate) ticket: u64,
     /// Since when hard changes wait that nobody waits for.
@@ -188,6 +189,7 @@ impl Shared {
         let state = State {
             set: Arc::clone(&set),
             tuning: options.tuning,
+            configured: options.configured,
             ticket: 0,
             hard_since: None,
             soft_interval: Some(options.soft_interval),
@@ -243,9 +245,11 @@ impl Shared {
         self.state().tuning
     }
 
-    /// Changes how the store works. The store's thread starts or stops watching by itself.
-    pub(crate) fn tune(&self, tuning: Tuning) {
+    /// Changes how the store works, as far as a new configuration differs from the last one. The store's thread starts or stops watching by itself.
+    pub(crate) fn tune(&self, configured: Tuning) {
         let mut state = self.state();
+        let before = std::mem::replace(&mut state.configured, configured);
+        let tuning = state.tuning.follow(&before, &configured);
         let old = std::mem::replace(&mut state.tuning, tuning);
         if old == tuning {
             return;

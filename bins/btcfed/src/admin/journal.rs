@@ -129,12 +129,13 @@ fn remember(state: &mut State, event: &NodeEvent, now: btcfed_core::time::Timest
             peer: Some(peer),
             reason,
             retry_in,
+            ..
         } => {
             let contact = contacts.entry(*peer).or_default();
             contact.error = Some((now, cut(reason)));
             contact.next_try = Some(now.saturating_add(*retry_in));
         }
-        NodeEvent::Disconnected { peer, reason } => {
+        NodeEvent::Disconnected { peer, reason, .. } => {
             contacts.entry(*peer).or_default().ended = Some((now, cut(reason.as_str())));
         }
         _ => {}
@@ -168,24 +169,26 @@ fn described(event: &NodeEvent) -> (&'static str, Option<PeerKey>, Value) {
             peer,
             direction,
             addr,
+            dial,
         } => (
             "connected",
             Some(*peer),
-            json!({ "direction": direction.as_str(), "address": addr.to_string() }),
+            json!({ "direction": direction.as_str(), "address": addr.to_string(), "dial": dial.map(|id| id.to_string()) }),
         ),
         NodeEvent::DialFailed {
+            dial,
             peer,
             reason,
             retry_in,
         } => (
             "dial_failed",
             *peer,
-            json!({ "reason": cut(reason), "retry_in_s": retry_in.as_secs_f64() }),
+            json!({ "dial": dial.to_string(), "reason": cut(reason), "retry_in_s": retry_in.as_secs_f64() }),
         ),
-        NodeEvent::Disconnected { peer, reason } => (
+        NodeEvent::Disconnected { peer, reason, dial } => (
             "disconnected",
             Some(*peer),
-            json!({ "reason": reason.as_str() }),
+            json!({ "reason": reason.as_str(), "dial": dial.map(|id| id.to_string()) }),
         ),
         NodeEvent::Listening(addr) => ("listening", None, json!({ "address": addr.to_string() })),
         NodeEvent::ListenClosed(addr) => (
@@ -207,6 +210,7 @@ fn described(event: &NodeEvent) -> (&'static str, Option<PeerKey>, Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use btcfed_core::network::CommandId;
     use btcfed_core::testing::{ManualClock, MemoryStore, test_key};
     use std::time::Duration;
 
@@ -217,6 +221,7 @@ mod tests {
 
     fn failed(n: u16) -> NodeEvent {
         NodeEvent::DialFailed {
+            dial: CommandId(u64::from(n)),
             peer: Some(test_key(n)),
             reason: "\u{e9}".repeat(MAX_REASON_BYTES),
             retry_in: Duration::from_secs(7),
@@ -265,6 +270,7 @@ mod tests {
             peer: test_key(1),
             direction: btcfed_core::network::Direction::Outbound,
             addr: "/ip4/10.0.0.1/tcp/1".parse().unwrap(),
+            dial: None,
         });
         assert!(journal.contacts().is_empty());
     }

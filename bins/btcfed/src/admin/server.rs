@@ -13,17 +13,18 @@ use btcfed_node_orchestrator::NodeHandle;
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
 use crate::admin::group;
 use crate::admin::journal::Journal;
+use crate::admin::places::Places;
 use crate::admin::protocol::{self, MAX_REQUEST_BYTES};
 use crate::admin::service::{Live, Reply, Service, Stream};
 use crate::exit::{CliError, Exit};
 use crate::logging::Logging;
 use crate::trace::Tracer;
 
-/// Most admin connections served at once; further ones wait in the socket's backlog.
+/// Most admin connections served at once. A further one takes the place of the one that has been silent the longest; where
+/// all are busy, it waits.
 pub const MAX_CONNECTIONS: usize = 128;
 
 /// How long a connection may be silent before it is closed: commands speak at once, and a place is worth something.
@@ -116,28 +117,28 @@ impl AdminSocket {
 
     /// Serves until the future is dropped.
     pub async fn serve(self, node: NodeHandle, clock: Arc<dyn Clock>) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Arc::new(Places::new(MAX_CONNECTIONS));
         let journal = Arc::new(Journal::new(Arc::clone(node.store()), Arc::clone(&clock)));
         let feeding = Arc::clone(&journal).feed(node.subscribe());
         let service = Arc::new(Service::new(node, clock, self.live.clone(), journal));
-        let accepting = self.accept(service, slots);
+        let accepting = self.accept(service, places);
         // Accepting never ends; both are dropped together.
         tokio::join!(feeding, accepting);
     }
 
-    async fn accept(&self, service: Arc<Service>, slots: Arc<Semaphore>) {
+    async fn accept(&self, service: Arc<Service>, places: Arc<Places>) {
         loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-                return;
-            };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let service = Arc::clone(&service);
+                    let Some(place) = places.take().await else {
+                        return;
+                    };
+                    let (service, places) = (Arc::clone(&service), Arc::clone(&places));
                     tokio::spawn(async move {
-                        if let Err(error) = converse(stream, &service).await {
+                        if let Err(error) = converse(stream, &service, &places).await {
                             tracing::debug!(%error, "admin connection ended");
                         }
-                        drop(slot);
+                        drop(place);
                     });
                 }
                 Err(error) => {
@@ -162,13 +163,17 @@ fn is_socket(metadata: &fs::Metadata) -> bool {
     metadata.file_type().is_socket()
 }
 
-async fn converse(mut stream: UnixStream, service: &Service) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, service: &Service, places: &Places) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
     loop {
-        let Ok(line) = tokio::time::timeout(IDLE_TIMEOUT, next_line(&mut read)).await else {
-            return Ok(());
+        let idle = places.idle();
+        let line = tokio::select! {
+            line = tokio::time::timeout(IDLE_TIMEOUT, next_line(&mut read)) => line,
+            () = idle.evicted() => return Ok(()),
         };
+        drop(idle);
+        let Ok(line) = line else { return Ok(()) };
         let (reply, last) = match line? {
             None => return Ok(()),
             Some(Line::TooLong) => (Reply::from(protocol::too_long()), true),

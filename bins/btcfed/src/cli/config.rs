@@ -5,7 +5,7 @@ mod explain;
 mod migrate;
 mod schema;
 
-use btcfed_config::Origin;
+use btcfed_config::{KeySource, Origin};
 use serde_json::{Map, Value, json};
 
 use crate::cli::args::{ConfigCommand, Global};
@@ -82,7 +82,11 @@ fn dump(global: &Global, with_origin: bool, output: &Output) -> Result<Exit, Cli
     let full = context::load(global)?.full;
     let mut values = Map::new();
     let mut lines = Vec::new();
-    for (key, value) in full.config.values() {
+    let mut all = full.config.values();
+    if let KeySource::File(path) = &full.key {
+        all.insert("node.private_key_file", path.display().to_string());
+    }
+    for (key, value) in all {
         let origin = full
             .origins
             .get(key)

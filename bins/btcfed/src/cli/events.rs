@@ -60,7 +60,8 @@ fn line(event: &Value) -> String {
         if matches!(
             key.as_str(),
             "schema" | "seq" | "at" | "event" | "peer_id" | "name"
-        ) {
+        ) || value.is_null()
+        {
             continue;
         }
         let value = value

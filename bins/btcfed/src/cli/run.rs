@@ -1,11 +1,12 @@
 //! `run`: the daemon.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use btcfed_config::{FlagValue, is_blank, keep_last_good, last_good_path};
+use btcfed_config::{FlagValue, LoadedConfig, is_blank, keep_last_good, last_good_path};
 use btcfed_core::config::{AdminConfig, ConfigError, ConfigSource, LoggingConfig, NodeConfig};
 use btcfed_core::identity::SecretKey;
 use btcfed_core::key::PeerKey;
@@ -13,6 +14,7 @@ use btcfed_core::network::NetworkError;
 use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_node_orchestrator::{NodeError, NodeHandle, NodeStatus, TokioClock};
 use serde_json::json;
+use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
 
 use crate::admin::http::{HttpEndpoint, Subject};
@@ -20,6 +22,7 @@ use crate::admin::server::AdminSocket;
 use crate::cli::args::{Color, Global, RunOptions};
 use crate::cli::context::{self, Loaded, create_dir};
 use crate::cli::output::Output;
+use crate::config_watch::ConfigWatch;
 use crate::exit::{CliError, Exit};
 use crate::lock::NodeLock;
 use crate::logging::{Logging, StartError};
@@ -48,13 +51,7 @@ async fn serve(
     output: &Output,
     started: Instant,
 ) -> Result<Exit, CliError> {
-    let signals = Signals::listen().map_err(|error| {
-        CliError::new(
-            Exit::Internal,
-            "fatal",
-            format!("cannot listen to signals: {error}"),
-        )
-    })?;
+    let signals = listen_to_signals()?;
     let loaded = context::load_with(global, flags(global, options))
         .map_err(|error| with_last_good(error, global))?;
     let logging = start_logging(global, &loaded.full.config.logging)?;
@@ -80,16 +77,18 @@ async fn serve(
     let admin = full.config.admin.clone();
     let subject = Subject::default();
     let http = answer_http(&admin, &subject).await?;
+    let watch = watch_of(&full);
     let live = LiveConfig::shared(source, secret.public());
     let tracer = Tracer::default();
-    let node = Node::builder(full.config, secret)
+    let mut builder = Node::builder(full.config, secret)
         .tracer(tracer.clone())
         .config_source(Arc::clone(&live))
         .component(Arc::new(logging.clone()))
-        .component(Arc::new(kept.clone()))
-        .build()
-        .await
-        .map_err(build_error)?;
+        .component(Arc::new(kept.clone()));
+    if let Some(watch) = &watch {
+        builder = builder.component(Arc::new(watch.clone()));
+    }
+    let node = builder.build().await.map_err(build_error)?;
     let socket = AdminSocket::bind(&admin.socket, admin.mode, &admin.group)?
         .with_config(live)
         .with_logging(logging.clone())
@@ -97,22 +96,40 @@ async fn serve(
     kept.keep();
     let handle = node.handle();
     subject.set(handle.clone());
-    let admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
+    let mut admin_task = tokio::spawn(socket.serve(handle.clone(), Arc::new(TokioClock::new())));
     let signal_task = tokio::spawn(signals.with_logging(logging.clone()).serve(handle.clone()));
     tokio::spawn(systemd::serve(handle.clone()));
-    let announce = tokio::spawn(announce_ready(handle, *output, started));
+    if let Some(watch) = watch {
+        tokio::spawn(watch.serve(handle.clone()));
+    }
+    let announce = tokio::spawn(announce_ready(handle.clone(), *output, started));
 
+    let mut running = pin!(node.run());
     let ended = tokio::select! {
-        ended = node.run() => Some(ended),
+        ended = &mut running => Some(ended),
         // The signal task ends only when a second signal asks to stop at once.
         _ = signal_task => None,
+        // A node that nobody can steer any more is of no use: it saves its state and makes room for a new one.
+        failed = &mut admin_task => {
+            tracing::error!(task = "admin", error = ?failed.err(), "task failed");
+            handle.shutdown().await;
+            Some(running.await.and(Err(NodeError::TaskEnded("admin"))))
+        }
     };
     announce.abort();
     drop(http);
-    admin_task.abort();
-    // Aborting drops the socket, which removes its file; wait so that it is gone before the lock is.
-    drop(admin_task.await);
+    end(admin_task).await;
     how_it_ended(ended)
+}
+
+fn listen_to_signals() -> Result<Signals, CliError> {
+    Signals::listen().map_err(|error| {
+        CliError::new(
+            Exit::Internal,
+            "fatal",
+            format!("cannot listen to signals: {error}"),
+        )
+    })
 }
 
 /// The HTTP endpoint, if the configuration asks for one. It ends when what is returned is dropped.
@@ -132,6 +149,20 @@ async fn answer_http(
     let mut task = JoinSet::new();
     task.spawn(endpoint.serve());
     Ok(Some(task))
+}
+
+/// Ends the admin task. That drops its socket, which removes the file; it is gone before the node lock is.
+async fn end(admin_task: JoinHandle<()>) {
+    if !admin_task.is_finished() {
+        admin_task.abort();
+        drop(admin_task.await);
+    }
+}
+
+/// Watches the configuration file. Without one there is nothing to watch.
+fn watch_of(full: &LoadedConfig) -> Option<ConfigWatch> {
+    let path = full.path.clone()?;
+    Some(ConfigWatch::new(path, &full.config))
 }
 
 /// The identity, generated now if there is none.

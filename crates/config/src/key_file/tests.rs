@@ -241,3 +241,10 @@ fn a_place_where_no_file_can_be_made_is_told_by_kind() {
     let full = KeyError::create(&file, io::ErrorKind::StorageFull.into());
     assert!(matches!(full, KeyError::Create { .. }), "{full}");
 }
+
+#[test]
+fn a_byte_order_mark_before_the_key_is_passed_over() {
+    let key = SecretKey::from_seed([7; 32]);
+    let text = format!("\u{feff}{}\n", *key.to_base64());
+    assert_eq!(public(text.as_bytes()), Ok(key.public().to_string()));
+}

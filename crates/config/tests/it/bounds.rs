@@ -14,6 +14,9 @@ fn durations_hold_their_bounds() {
         ("network.keepalive.interval", "1s", "999ms", "1h", "1h1ms"),
         ("network.keepalive.timeout", "100ms", "99ms", "5m", "5m1ms"),
         ("network.breaker.cooldown", "1s", "999ms", "24h", "24h1ms"),
+        ("network.dns.timeout", "100ms", "99ms", "30s", "30s1ms"),
+        ("network.dns.max_ttl", "1s", "999ms", "24h", "24h1ms"),
+        ("network.dns.negative_ttl", "1s", "999ms", "1h", "1h1ms"),
         ("network.dns.serve_stale", "1s", "999ms", "168h", "168h1ms"),
         ("network.backoff.initial", "10ms", "9ms", "1h", "1h1ms"),
         ("network.backoff.max", "10ms", "9ms", "24h", "24h1ms"),
@@ -272,6 +275,23 @@ fn lists_of_addresses_have_a_length_and_take_only_addresses() {
                 .contains(&format!("{key}[3]: expected an address"))
         );
     }
+}
+
+#[test]
+fn patterns_of_software_have_a_length_and_a_number() {
+    let key = "peers.deny_agents";
+    let list = |count: usize, len: usize| {
+        let pattern = format!("\"{}*\"", "a ".repeat(64)[..len - 1].replace(' ', "-"));
+        yaml(key, &format!("[{}]", vec![pattern; count].join(", ")))
+    };
+    assert!(load(&list(64, 128)).is_ok());
+    assert!(problem(&list(65, 1)).contains("65 patterns are too many, at most 64"));
+    assert!(problem(&list(1, 129)).contains("129 bytes are too many, at most 128"));
+    assert!(problem(&yaml(key, "[\"\"]")).contains("peers.deny_agents[0]: an empty pattern"));
+    assert!(problem(&yaml(key, "x")).contains("expected a list of patterns"));
+    assert!(problem(&yaml(key, "[5]")).contains("put it in quotes"));
+    let quoted = "[\"old node/0.*\", \"*\"]";
+    assert_eq!(shown(key, quoted), quoted);
 }
 
 #[test]

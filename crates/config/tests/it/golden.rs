@@ -287,3 +287,24 @@ fn what_is_no_readable_file_is_refused_without_waiting() {
     .unwrap();
     assert_eq!(told(), "conf.yaml: this is a pipe, not a file");
 }
+
+#[test]
+fn a_syntax_error_does_not_hide_what_is_wrong_before_it() {
+    let text =
+        "peers:\n  exchange_interval: 0s\nlogging:\n  level: nope\nadmin: [\nnode:\n  name: a\n";
+    let told = problems(text);
+    assert_eq!(told.len(), 3, "{told:#?}");
+    for (line, what) in [(2, "too short"), (4, "not allowed"), (7, "not valid YAML")] {
+        let place = format!("conf.yaml:{line}: ");
+        let found = told
+            .iter()
+            .any(|problem| problem.starts_with(&place) && problem.contains(what));
+        assert!(found, "line {line}: {told:#?}");
+    }
+}
+
+#[test]
+fn lines_that_end_in_a_carriage_return_alone_keep_their_numbers() {
+    let told = problem("peers:\r  exchange_interval: 0s\r");
+    assert!(told.starts_with("conf.yaml:2: "), "{told}");
+}

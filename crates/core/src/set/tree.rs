@@ -2,6 +2,8 @@
 //!
 //! A B+ tree of shared nodes. A change copies one leaf and the inner nodes above it, unless nobody else holds them.
 
+mod difference;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::message::{
-    CellBlock, CellRange, Hello, Message, PeerRequest, RecordEntry, Summary, Want,
+    CellBlock, CellRange, Hello, Message, PeerRequest, RecordEntry, Stripe, Summary, Want,
 };
 
 impl Message {
@@ -77,6 +77,17 @@ fn request(json: &mut Object, message: &PeerRequest) {
     if let Some(wanted) = &message.want {
         json.raw("want", &want(wanted));
     }
+    if let Some(part) = &message.stripe {
+        json.raw("stripe", &stripe(part));
+    }
+}
+
+fn stripe(stripe: &Stripe) -> String {
+    let mut json = Object::new();
+    json.raw("salt", &wide(stripe.salt));
+    json.number("index", stripe.index.into());
+    json.number("of", stripe.of.into());
+    json.end()
 }
 
 fn range(range: &CellRange) -> String {

@@ -3,6 +3,8 @@
 //! A protobuf decoder grows vectors as it reads. This pass walks the same bytes without allocating and refuses what
 //! exceeds a bound, so that a frame can never cost more than a small multiple of its own size.
 
+use btcfed_core::limits::MAX_FRAME_BYTES;
+
 use crate::codec::DecodeError;
 use crate::limits;
 
@@ -88,7 +90,13 @@ static WANT: [Field; 2] = [
     field(2, "want.ids", Rule::Bytes(8 * limits::MAX_WANTED)),
 ];
 
-static REQUEST: [Field; 7] = [
+static STRIPE: [Field; 3] = [
+    field(1, "stripe.salt", Rule::Fixed64),
+    field(2, "stripe.index", Rule::Varint),
+    field(3, "stripe.of", Rule::Varint),
+];
+
+static REQUEST: [Field; 8] = [
     field(1, "request.hello", Rule::Message(&HELLO)),
     field(2, "request.mode", Rule::Varint),
     field(3, "request.cursor", Rule::Bytes(KEY_BYTES)),
@@ -96,6 +104,7 @@ static REQUEST: [Field; 7] = [
     field(5, "request.summary", Rule::Message(&SUMMARY)),
     field(6, "request.cells", Rule::Message(&CELLS)),
     field(7, "request.want", Rule::Message(&WANT)),
+    field(8, "request.stripe", Rule::Message(&STRIPE)),
 ];
 
 static RESPONSE: [Field; 6] = [
@@ -142,12 +151,18 @@ static ERROR: [Field; 6] = [
     list(6, "error.alternatives", limits::MAX_ALTERNATIVES, &RECORD),
 ];
 
-static ENVELOPE: [Field; 5] = [
+static COMPRESSED: [Field; 2] = [
+    field(1, "compressed.size", Rule::Varint),
+    field(2, "compressed.frame", Rule::Bytes(MAX_FRAME_BYTES)),
+];
+
+static ENVELOPE: [Field; 6] = [
     field(1, "request", Rule::Message(&REQUEST)),
     field(2, "response", Rule::Message(&RESPONSE)),
     field(3, "announcement", Rule::Message(&ANNOUNCEMENT)),
     field(4, "update", Rule::Message(&UPDATE)),
     field(5, "error", Rule::Message(&ERROR)),
+    field(6, "compressed", Rule::Message(&COMPRESSED)),
 ];
 
 /// Checks a whole frame. `Ok(false)` when it carries no message this version knows.
@@ -275,17 +290,19 @@ mod tests {
 
     #[test]
     fn no_message_has_more_fields_than_there_are_counters() {
-        let tables: [&[Field]; 11] = [
+        let tables: [&[Field]; 13] = [
             &HELLO,
             &SUMMARY,
             &CELLS,
             &WANT,
+            &STRIPE,
             &RECORD,
             &REQUEST,
             &RESPONSE,
             &ANNOUNCEMENT,
             &UPDATE,
             &ERROR,
+            &COMPRESSED,
             &ENVELOPE,
         ];
         assert!(tables.iter().all(|table| table.len() <= 8));

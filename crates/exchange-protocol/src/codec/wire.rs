@@ -4,7 +4,7 @@ use prost::{Enumeration, Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Envelope {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6")]
     pub(crate) body: Option<Body>,
 }
 
@@ -20,6 +20,18 @@ pub(crate) enum Body {
     Update(PeerUpdate),
     #[prost(message, tag = "5")]
     Error(Error),
+    #[prost(message, tag = "6")]
+    Compressed(Compressed),
+}
+
+/// Another envelope, compressed with zstd.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Compressed {
+    /// How long it is uncompressed.
+    #[prost(uint32, tag = "1")]
+    pub(crate) size: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) frame: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -76,6 +88,18 @@ pub(crate) struct PeerRequest {
     pub(crate) cells: Option<Cells>,
     #[prost(message, optional, tag = "7")]
     pub(crate) want: Option<Want>,
+    #[prost(message, optional, tag = "8")]
+    pub(crate) stripe: Option<Stripe>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Stripe {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) salt: u64,
+    #[prost(uint32, tag = "2")]
+    pub(crate) index: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) of: u32,
 }
 
 /// In a request which cells are wanted, in a response the cells.
@@ -161,4 +185,5 @@ pub(crate) enum ErrorCode {
     NetworkMismatch = 8,
     FederationMismatch = 9,
     HelloRequired = 10,
+    Denied = 11,
 }

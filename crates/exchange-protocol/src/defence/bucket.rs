@@ -42,6 +42,23 @@ impl TokenBucket {
         self.take_up_to(now, 1, price) == 1
     }
 
+    /// True when so many tokens are there.
+    pub(crate) fn has(&mut self, now: MonotonicTime, tokens: u32) -> bool {
+        self.refill(now);
+        self.level >= u64::from(tokens) * NANOS
+    }
+
+    /// Changes burst and rate. What is left stays, as far as it fits.
+    pub(crate) fn resize(&mut self, now: MonotonicTime, burst: u32, per_second: u32) {
+        self.refill(now);
+        let gained = u64::from(burst.saturating_sub(self.burst)) * NANOS;
+        self.level = self
+            .level
+            .saturating_add(gained)
+            .min(u64::from(burst) * NANOS);
+        (self.burst, self.per_second) = (burst, per_second);
+    }
+
     /// How long until a token of this price is there.
     pub(crate) fn wait(&self, price: u32) -> Duration {
         let missing = (u64::from(price.max(1)) * NANOS).saturating_sub(self.level);

@@ -21,6 +21,8 @@ pub(crate) enum Offence {
     Malformed,
     /// Too much, too fast.
     Rate,
+    /// An answer that nobody asked for, in place of a question.
+    Unasked,
     /// A message or mode of a later version: harmless, unless it does nothing else.
     Unknown,
     /// The answer does not fit the question.
@@ -32,6 +34,7 @@ impl Offence {
     pub(crate) const fn points(self) -> u32 {
         match self {
             Self::BadSignature => 30,
+            Self::Unasked => limits::SCORE_DISCONNECT / 2,
             Self::ForgedOwnRecord => limits::SCORE_BAN,
             Self::Malformed | Self::WrongAnswer => 20,
             Self::EmptyPromise | Self::Rate => 2,
@@ -47,6 +50,7 @@ impl Offence {
             Self::ForgedOwnRecord => "its own record has a bad signature",
             Self::Malformed => "malformed frame or record",
             Self::Rate => "too many messages or records",
+            Self::Unasked => "an answer nobody asked for",
             Self::Unknown => "unknown message",
             Self::WrongAnswer => "the answer does not fit the question",
         }

@@ -18,6 +18,7 @@ use btcfed_core::time::Now;
 use btcfed_core::{PeerKey, SignedRecord};
 
 use crate::defence::score::Offence;
+use crate::limits;
 use crate::view::{View, is_meaningful};
 
 /// What is worth a signature check.
@@ -27,6 +28,8 @@ pub(crate) struct Triage {
     pub(crate) candidates: BTreeMap<PeerKey, UnverifiedRecord>,
     /// What the sender has, as it says.
     pub(crate) listed: Vec<(PeerKey, u64)>,
+    /// Records with the number of a known one of the same key and other content.
+    pub(crate) contradictions: Vec<UnverifiedRecord>,
     /// Records that need no further look.
     pub(crate) known: usize,
     /// What was read well and is not wanted here: of banned peers, and of those that left.
@@ -71,6 +74,15 @@ pub(crate) fn triage<'a>(
         triage.listed.push((key, seq));
         let is_old_own =
             key == view.own_key() && view.own_record().is_some_and(|own| own.seq() >= seq);
+        let contradicted = view
+            .record_of(&key)
+            .filter(|known| record.contradicts(known));
+        if key != view.own_key() && contradicted.is_some() && !view.is_banned(&key, now.wall) {
+            if triage.contradictions.len() < limits::MAX_CONTRADICTIONS_PER_FRAME {
+                triage.contradictions.push(record);
+            }
+            continue;
+        }
         let is_older = triage
             .candidates
             .get(&key)

@@ -2,25 +2,17 @@
 
 use btcfed_core::PeerKey;
 
-use crate::message::Summary;
-
 /// The second half of the hash key of summaries: `btcfed/1` as little-endian number.
 const SUMMARY: u64 = u64::from_le_bytes(*b"btcfed/1");
 
 /// The second half of the hash key of ids: `btcfedid` as little-endian number.
 const ID: u64 = u64::from_le_bytes(*b"btcfedid");
 
-/// The summary of a list of (key, seq) under a salt. The order of the list does not matter.
-///
-/// Each element is hashed with SipHash-2-4 (Aumasson and Bernstein 2012) under the key (salt, `btcfed/1`); the hashes
-/// are added. The salt is drawn anew for every question, so sums that collide cannot be searched for in advance.
-pub(crate) fn summarize(salt: u32, elements: impl Iterator<Item = (PeerKey, u64)>) -> Summary {
-    let (mut root, mut count) = (0_u64, 0_u32);
-    for (key, seq) in elements {
-        root = root.wrapping_add(hash(salt.into(), SUMMARY, &key, seq));
-        count = count.saturating_add(1);
-    }
-    Summary { salt, root, count }
+/// What a version adds to the root of a list's summary under a salt: SipHash-2-4 (Aumasson and Bernstein 2012) under the
+/// key (salt, `btcfed/1`). The parts are added, so their order does not matter and one can be taken out again. Every node
+/// draws its salts, and draws them anew from time to time, so sums that collide cannot be searched for in advance.
+pub(crate) fn root_part(salt: u32, key: &PeerKey, seq: u64) -> u64 {
+    hash(salt.into(), SUMMARY, key, seq)
 }
 
 /// The id of a version of a record under a salt: SipHash-2-4 under the key (salt, `btcfedid`).
@@ -94,22 +86,19 @@ mod tests {
     }
 
     #[test]
-    fn order_does_not_matter_and_everything_else_does() {
+    fn salt_key_and_seq_all_matter_and_roots_are_no_ids() {
         let a = SecretKey::from_seed([1; 32]).public();
         let b = SecretKey::from_seed([2; 32]).public();
-        let of = |salt, list: &[(PeerKey, u64)]| summarize(salt, list.iter().copied());
-        assert_eq!(of(1, &[(a, 1), (b, 2)]), of(1, &[(b, 2), (a, 1)]));
-        assert_ne!(of(1, &[(a, 1), (b, 2)]).root, of(1, &[(a, 2), (b, 1)]).root);
-        assert_ne!(of(1, &[(a, 1)]).root, of(2, &[(a, 1)]).root);
-        assert_ne!(of(1, &[(a, 1)]).root, id(1, &a, 1));
+        let one = root_part(1, &a, 1);
+        assert_eq!(one, root_part(1, &a, 1));
+        for other in [
+            root_part(2, &a, 1),
+            root_part(1, &b, 1),
+            root_part(1, &a, 2),
+        ] {
+            assert_ne!(one, other);
+        }
+        assert_ne!(one, id(1, &a, 1));
         assert_ne!(id(1, &a, 1), id(2, &a, 1));
-        assert_eq!(
-            of(7, &[]),
-            Summary {
-                salt: 7,
-                root: 0,
-                count: 0
-            }
-        );
     }
 }

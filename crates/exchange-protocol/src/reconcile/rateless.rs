@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use btcfed_core::rng::SeededRng;
 
-use crate::limits::{FIRST_CELLS, MAX_CELLS};
+use crate::limits::{FIRST_CELLS, MAX_CELLS, SPARE_CELLS};
 use crate::message::Cell;
 
 /// Where an element goes: cell 0, and from there on ever farther apart.
@@ -69,19 +69,19 @@ impl Cell {
     }
 }
 
-/// Cells `first..first + count` of a set of ids.
-pub(crate) fn encode(ids: &[u64], first: usize, count: usize) -> Vec<Cell> {
-    let end = first.saturating_add(count).min(MAX_CELLS);
-    let mut cells = vec![Cell::default(); end.saturating_sub(first)];
-    for id in ids {
-        let (check, places) = Places::of(*id);
-        for place in places.below(end) {
-            if let Some(cell) = place.checked_sub(first).and_then(|at| cells.get_mut(at)) {
-                cell.add(*id, check, 1);
-            }
+/// Adds an id to the first cells of a row so many times, or takes it out.
+pub(crate) fn toggle(cells: &mut [Cell], id: u64, times: i64) {
+    toggle_from(cells, 0, id, times);
+}
+
+/// The same for cells of which the first one has this number.
+pub(crate) fn toggle_from(cells: &mut [Cell], first: usize, id: u64, times: i64) {
+    let (check, places) = Places::of(id);
+    for place in places.below(first.saturating_add(cells.len())) {
+        if let Some(cell) = place.checked_sub(first).and_then(|at| cells.get_mut(at)) {
+            cell.add(id, check, times);
         }
     }
-    cells
 }
 
 /// How many elements of a set of `size` are to be expected in a cell: counts are told as differences from it.
@@ -96,7 +96,7 @@ pub(crate) fn first_block(one: u32, other: u32) -> usize {
     let least = usize::try_from(one.abs_diff(other)).unwrap_or(usize::MAX);
     least
         .saturating_add(least / 2)
-        .saturating_add(8)
+        .saturating_add(SPARE_CELLS)
         .clamp(FIRST_CELLS, MAX_CELLS)
 }
 
@@ -121,9 +121,8 @@ impl Difference {
         self.cells.len()
     }
 
-    /// Takes in the next cells of the other side, with whole counts, beside the own ids.
-    pub(crate) fn extend(&mut self, theirs: &[Cell], ours: &[u64]) {
-        let ours = encode(ours, self.cells.len(), theirs.len());
+    /// Takes in the next cells of the other side, with whole counts, beside the own ones.
+    pub(crate) fn extend(&mut self, theirs: &[Cell], ours: &[Cell]) {
         for (their, our) in theirs.iter().zip(ours) {
             let mut cell = *their;
             cell.add(our.id, our.check, our.count.wrapping_neg());
@@ -207,6 +206,15 @@ mod tests {
         (0..count).map(|_| rng.next_u64()).collect()
     }
 
+    /// Cells `first..first + count` of a set of ids.
+    fn encode(ids: &[u64], first: usize, count: usize) -> Vec<Cell> {
+        let end = first.saturating_add(count).min(MAX_CELLS);
+        let mut cells = vec![Cell::default(); end.saturating_sub(first)];
+        ids.iter()
+            .for_each(|id| toggle_from(&mut cells, first, *id, 1));
+        cells
+    }
+
     /// Reconciles as two engines would; cells and trips used.
     fn reconcile(common: usize, theirs: usize, ours: usize, seed: u64) -> (usize, usize) {
         let all = ids(seed, common + theirs + ours);
@@ -219,7 +227,8 @@ mod tests {
         let mut next = first_block(size(&them), size(&us));
         for trips in 1.. {
             let known = difference.len();
-            difference.extend(&encode(&them, known, next - known), &us);
+            let ours = encode(&us, known, next - known);
+            difference.extend(&encode(&them, known, next - known), &ours);
             if let Some(decoded) = difference.decode() {
                 assert_eq!(decoded.theirs, their_ids.iter().copied().collect());
                 assert_eq!(decoded.ours, our_ids.iter().copied().collect());
@@ -239,7 +248,10 @@ mod tests {
                     for (theirs, ours) in [(each, each), (2 * each, 0), (0, 2 * each)] {
                         let (cells, trips) = reconcile(common, theirs, ours, seed);
                         let what = format!("{common} + {theirs}/{ours}, seed {seed}");
-                        assert!(cells <= FIRST_CELLS + 8 * each, "{what}: {cells} cells");
+                        assert!(
+                            cells <= FIRST_CELLS + SPARE_CELLS + 8 * each,
+                            "{what}: {cells} cells"
+                        );
                         assert!(trips <= 4, "{what}: {trips} trips");
                         sum += cells;
                     }
@@ -272,9 +284,10 @@ mod tests {
         assert_eq!(encode(&ids(1, 3), MAX_CELLS, 1).len(), 0);
         assert_eq!(first_block(0, u32::MAX), MAX_CELLS);
         let mut difference = Difference::default();
-        difference.extend(&encode(&ids(2, 9000), 0, FIRST_CELLS), &[]);
+        let none = [Cell::default(); MAX_CELLS];
+        difference.extend(&encode(&ids(2, 9000), 0, FIRST_CELLS), &none);
         assert_eq!(difference.next_size(), None, "not worth it");
-        difference.extend(&encode(&ids(2, 9000), FIRST_CELLS, MAX_CELLS), &[]);
+        difference.extend(&encode(&ids(2, 9000), FIRST_CELLS, MAX_CELLS), &none);
         assert_eq!(
             (difference.len(), difference.next_size()),
             (MAX_CELLS, None)
@@ -295,7 +308,7 @@ mod tests {
                 })
                 .collect();
             let mut difference = Difference::default();
-            difference.extend(&cells, &ids(round, 10));
+            difference.extend(&cells, &encode(&ids(round, 10), 0, cells.len()));
             assert_eq!(difference.decode(), None);
             let next = difference.next_size();
             assert!(next.is_none_or(|next| next > 300 && next <= MAX_CELLS));

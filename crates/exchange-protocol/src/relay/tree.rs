@@ -6,7 +6,7 @@
 //! is fetched from whoever told the id, and that link is eager again.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use btcfed_core::PeerKey;
@@ -19,7 +19,6 @@ use crate::engine::{Engine, Sent};
 use crate::limits;
 use crate::message::{Message, Mode, PeerRequest, PeerResponse, Want};
 use crate::reconcile::digest;
-use crate::session::Session;
 
 /// The salt of ids that are told unasked: everybody must compute the same ones. Nobody gains by two own versions that
 /// have the same id, and nobody can find one for somebody else's.
@@ -33,12 +32,22 @@ pub(crate) fn open_id(key: &PeerKey, seq: u64) -> u64 {
 /// What is known of news: the ids seen lately, and those that somebody told of and that have not arrived.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    /// Whether it came along the tree.
-    seen: BTreeMap<u64, bool>,
+    seen: BTreeMap<u64, Seen>,
     order: VecDeque<u64>,
     missing: BTreeMap<u64, Missing>,
+    /// When which of them is to be asked for.
+    due: BTreeSet<(MonotonicTime, u64)>,
     owners: BTreeMap<PeerKey, TokenBucket>,
     owner_order: VecDeque<PeerKey>,
+}
+
+/// A version that arrived.
+#[derive(Debug)]
+struct Seen {
+    key: PeerKey,
+    seq: u64,
+    /// Who was the first to send it along the tree.
+    pushed_by: Option<PeerKey>,
 }
 
 /// An id without its record.
@@ -52,10 +61,20 @@ struct Missing {
 
 impl News {
     /// A version arrived: it is missing no more.
-    pub(crate) fn arrived(&mut self, id: u64) {
-        self.missing.remove(&id);
+    pub(crate) fn arrived(&mut self, key: PeerKey, seq: u64) {
+        self.note(open_id(&key, seq), key, seq);
+    }
+
+    fn note(&mut self, id: u64, key: PeerKey, seq: u64) {
+        if let Some(missing) = self.missing.remove(&id) {
+            self.due.remove(&(missing.due, id));
+        }
         if let Entry::Vacant(entry) = self.seen.entry(id) {
-            entry.insert(false);
+            entry.insert(Seen {
+                key,
+                seq,
+                pushed_by: None,
+            });
             self.order.push_back(id);
             if self.order.len() > limits::MAX_SEEN_IDS
                 && let Some(oldest) = self.order.pop_front()
@@ -66,15 +85,21 @@ impl News {
     }
 
     /// A version that arrived came along the tree.
-    pub(crate) fn pushed(&mut self, id: u64) {
-        if let Some(pushed) = self.seen.get_mut(&id) {
-            *pushed = true;
+    pub(crate) fn pushed(&mut self, id: u64, by: PeerKey) {
+        if let Some(seen) = self.seen.get_mut(&id) {
+            seen.pushed_by.get_or_insert(by);
         }
     }
 
-    /// True when this version came along the tree lately.
-    pub(crate) fn was_pushed(&self, id: u64) -> bool {
-        self.seen.get(&id) == Some(&true)
+    /// True when this version came along the tree lately, from somebody else.
+    pub(crate) fn was_pushed(&self, id: u64, but: &PeerKey) -> bool {
+        let by = self.seen.get(&id).and_then(|seen| seen.pushed_by.as_ref());
+        by.is_some_and(|by| by != but)
+    }
+
+    /// The version with this id, if it arrived lately.
+    fn version(&self, id: u64) -> Option<(PeerKey, u64)> {
+        self.seen.get(&id).map(|seen| (seen.key, seen.seq))
     }
 
     /// Somebody told of an id.
@@ -85,9 +110,12 @@ impl News {
         if self.missing.len() >= limits::MAX_MISSING_IDS && !self.missing.contains_key(&id) {
             return;
         }
-        let missing = self.missing.entry(id).or_insert_with(|| Missing {
-            due,
-            told_by: VecDeque::new(),
+        let missing = self.missing.entry(id).or_insert_with(|| {
+            self.due.insert((due, id));
+            Missing {
+                due,
+                told_by: VecDeque::new(),
+            }
         });
         if missing.told_by.len() < limits::MAX_TELLERS && !missing.told_by.contains(&by) {
             missing.told_by.push_back(by);
@@ -96,23 +124,26 @@ impl News {
 
     /// When the next missing record is to be asked for.
     pub(crate) fn due(&self) -> Option<MonotonicTime> {
-        self.missing.values().map(|missing| missing.due).min()
+        self.due.first().map(|(due, _)| *due)
     }
 
     /// What is to be asked of whom now. One that nobody else can be asked for is given up; the next round finds it.
     fn take_due(&mut self, now: MonotonicTime) -> BTreeMap<PeerKey, Vec<u64>> {
         let mut asks: BTreeMap<PeerKey, Vec<u64>> = BTreeMap::new();
-        self.missing.retain(|id, missing| {
-            if missing.due > now {
-                return true;
-            }
+        let after = now.saturating_add(Duration::from_nanos(1));
+        let later = self.due.split_off(&(after, 0));
+        for (_, id) in std::mem::replace(&mut self.due, later) {
+            let Some(missing) = self.missing.get_mut(&id) else {
+                continue;
+            };
             let Some(peer) = missing.told_by.pop_front() else {
-                return false;
+                self.missing.remove(&id);
+                continue;
             };
             missing.due = now.saturating_add(limits::GRAFT_RETRY);
-            asks.entry(peer).or_default().push(*id);
-            true
-        });
+            self.due.insert((missing.due, id));
+            asks.entry(peer).or_default().push(id);
+        }
         asks
     }
 
@@ -147,6 +178,12 @@ impl Engine {
         for id in ids {
             let due = now.monotonic.saturating_add(patience);
             self.news.told(due, *id, peer);
+            // Whoever tells of a version has it and need not be told.
+            if let Some((key, seq)) = self.news.version(*id)
+                && let Some(session) = self.sessions.get_mut(&peer)
+            {
+                session.has_version(&key, seq);
+            }
         }
     }
 
@@ -159,8 +196,18 @@ impl Engine {
         }
     }
 
+    /// How much later than the other side this one tells ids: of two that got a version at about the same time only one
+    /// tells the other.
+    pub(crate) fn hint_turn(own: &PeerKey, peer: &PeerKey) -> Duration {
+        if own < peer {
+            Duration::ZERO
+        } else {
+            limits::HINT_TURN
+        }
+    }
+
     fn has_branch(&self) -> bool {
-        self.sessions.values().any(Session::is_branch)
+        self.sessions.has_branch()
     }
 
     /// Asks for what was told of and did not arrive; the link is part of the tree from now on.
@@ -211,7 +258,7 @@ impl Engine {
             return;
         }
         for (key, seq) in &triage.listed {
-            self.news.arrived(open_id(key, *seq));
+            self.news.arrived(*key, *seq);
         }
         let intake = self.take_in(now, peer, triage, false);
         self.react(now, peer, &intake);
@@ -237,7 +284,7 @@ mod tests {
     #[test]
     fn what_does_not_arrive_is_asked_of_one_teller_after_the_other_and_then_given_up() {
         let mut news = News::default();
-        news.arrived(1);
+        news.note(1, key(0), 1);
         for (id, by) in [(1, 1), (2, 1), (2, 2), (2, 2), (3, 2)] {
             news.told(at(50), id, key(by));
         }
@@ -246,7 +293,7 @@ mod tests {
         assert!(news.take_due(at(patience - 1)).is_empty());
         let asks = news.take_due(at(patience));
         assert_eq!(asks, [(key(1), vec![2]), (key(2), vec![3])].into());
-        news.arrived(3);
+        news.note(3, key(0), 1);
         assert_eq!(news.take_due(at(60_000)), [(key(2), vec![2])].into());
         assert!(news.take_due(at(120_000)).is_empty());
         assert_eq!(news.due(), None);
@@ -256,7 +303,7 @@ mod tests {
     fn the_memory_of_news_is_bounded() {
         let mut news = News::default();
         for id in 0..=u64::try_from(limits::MAX_SEEN_IDS).unwrap() {
-            news.arrived(id);
+            news.note(id, key(0), 1);
         }
         assert_eq!(news.seen.len(), limits::MAX_SEEN_IDS);
         assert!(!news.seen.contains_key(&0), "the oldest is forgotten");
@@ -264,10 +311,21 @@ mod tests {
             news.told(at(0), u64::MAX - id, key(0));
         }
         assert_eq!(news.missing.len(), limits::MAX_MISSING_IDS);
+        assert_eq!(news.due.len(), limits::MAX_MISSING_IDS);
         for n in 0..=limits::MAX_TELLERS {
             news.told(at(0), u64::MAX, key(n));
         }
         assert_eq!(news.missing[&u64::MAX].told_by.len(), limits::MAX_TELLERS);
+    }
+
+    #[test]
+    fn whatever_the_id_it_is_due_once_at_a_time() {
+        let mut news = News::default();
+        for id in [0, u64::MAX] {
+            news.told(at(50), id, key(1));
+        }
+        assert_eq!(news.take_due(at(50)), [(key(1), vec![0, u64::MAX])].into());
+        assert!(news.due() > Some(at(50)), "nothing is left for now");
     }
 
     #[test]

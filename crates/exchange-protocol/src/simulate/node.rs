@@ -6,12 +6,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use btcfed_core::addr::AddrScope;
-use btcfed_core::config::NodeConfig;
 use btcfed_core::network::{CommandId, RequestToken};
 use btcfed_core::{PeerAddr, PeerKey, PeerSet, SecretKey, SignedRecord};
 
-use super::{MemoVerifier, NodeId};
-use crate::{Engine, EngineOptions};
+use super::NodeId;
+use super::hostile::Behaviour;
+use crate::Engine;
+
+/// Who a node is.
+#[derive(Debug)]
+pub(super) struct Identity {
+    secret: SecretKey,
+    addr: PeerAddr,
+    record: Option<SignedRecord>,
+}
+
+impl Identity {
+    pub(super) fn new(id: NodeId, seed: u64, scope: AddrScope) -> Self {
+        let secret = SecretKey::from_seed(secret_seed(id, seed));
+        let addr = address(id, scope);
+        let record = SignedRecord::sign(&secret, 1, std::slice::from_ref(&addr)).ok();
+        Self {
+            secret,
+            addr,
+            record,
+        }
+    }
+
+    pub(super) const fn key(&self) -> PeerKey {
+        self.secret.public()
+    }
+
+    pub(super) const fn record(&self) -> Option<&SignedRecord> {
+        self.record.as_ref()
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -20,61 +49,57 @@ pub(super) struct Node {
     /// Requests that wait for this node's answer.
     pub(super) replies: BTreeMap<RequestToken, (NodeId, CommandId)>,
     pub(super) wake: Option<Duration>,
-    secret: SecretKey,
-    addr: PeerAddr,
-    record: Option<SignedRecord>,
+    pub(super) is_running: bool,
+    pub(super) behaviour: Option<Behaviour>,
+    /// Open connections and those on their way, each with the time when the last frame sent over it arrives.
+    pub(super) links: BTreeMap<NodeId, Duration>,
+    /// When the uplink has sent everything.
+    pub(super) uplink_free: Duration,
+    /// How far the wall clock is ahead of the earliest possible one.
+    pub(super) clock_ahead: Duration,
+    identity: Identity,
     next_token: u64,
 }
 
 impl Node {
-    pub(super) fn new(
-        id: NodeId,
-        seed: u64,
-        scope: AddrScope,
-        config: Arc<NodeConfig>,
-        verifier: Arc<MemoVerifier>,
-    ) -> Self {
-        let secret = SecretKey::from_seed(secret_seed(id, seed));
-        let set = Arc::new(PeerSet::default());
-        let engine = Engine::new(EngineOptions {
-            config,
-            own: secret.public(),
-            agent: "btcfed-simulate/1".to_owned(),
-            seed,
-            verifier,
-            set: Arc::clone(&set),
-        });
-        let addr = address(id, scope);
-        let record = SignedRecord::sign(&secret, 1, std::slice::from_ref(&addr)).ok();
+    pub(super) fn new(identity: Identity, engine: Engine, set: Arc<PeerSet>) -> Self {
         Self {
             engine,
             set,
             replies: BTreeMap::new(),
             wake: None,
-            secret,
-            addr,
-            record,
+            is_running: true,
+            behaviour: None,
+            links: BTreeMap::new(),
+            uplink_free: Duration::ZERO,
+            clock_ahead: Duration::ZERO,
+            identity,
             next_token: 0,
         }
     }
 
     pub(super) const fn key(&self) -> PeerKey {
-        self.secret.public()
+        self.identity.key()
     }
 
-    pub(super) fn record(&self) -> Option<SignedRecord> {
-        self.record.clone()
+    pub(super) const fn record(&self) -> Option<&SignedRecord> {
+        self.identity.record()
     }
 
     pub(super) fn renew(&mut self, leaving: bool) -> Option<SignedRecord> {
-        let seq = self.record.as_ref().map_or(0, SignedRecord::seq) + 1;
         let addresses = if leaving {
             &[][..]
         } else {
-            std::slice::from_ref(&self.addr)
+            std::slice::from_ref(&self.identity.addr)
         };
-        self.record = SignedRecord::sign(&self.secret, seq, addresses).ok();
-        self.record.clone()
+        self.identity.record = self.sign(addresses);
+        self.identity.record.clone()
+    }
+
+    /// A record after the newest one, which stays the newest.
+    pub(super) fn sign(&self, addresses: &[PeerAddr]) -> Option<SignedRecord> {
+        let seq = self.record().map_or(0, SignedRecord::seq) + 1;
+        SignedRecord::sign(&self.identity.secret, seq, addresses).ok()
     }
 
     pub(super) fn expect_reply(&mut self, to: NodeId, id: CommandId) -> RequestToken {
@@ -95,7 +120,7 @@ fn secret_seed(id: NodeId, seed: u64) -> [u8; 32] {
 }
 
 /// A different address for every node, of the scope asked for.
-fn address(id: NodeId, scope: AddrScope) -> PeerAddr {
+pub(super) fn address(id: NodeId, scope: AddrScope) -> PeerAddr {
     let number = u32::try_from(id).unwrap_or(u32::MAX) & 0x00ff_ffff;
     let first = match scope {
         AddrScope::Loopback => 127,

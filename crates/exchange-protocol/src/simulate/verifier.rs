@@ -16,6 +16,15 @@ pub struct MemoVerifier {
     verdicts: Mutex<BTreeMap<Question, bool>>,
 }
 
+impl MemoVerifier {
+    /// How many different signatures were checked. How many were asked for is counted by the engines.
+    #[must_use]
+    pub fn distinct(&self) -> usize {
+        let verdicts = self.verdicts.lock();
+        verdicts.unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
 impl Verifier for MemoVerifier {
     fn verify_batch(&self, checks: &[SignatureCheck<'_>]) -> Vec<bool> {
         let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -294,6 +294,15 @@ impl Bench {
         codec::decode(replies[0]).unwrap()
     }
 
+    /// The bytes of the replies since the outputs were cleared.
+    pub(crate) fn reply_bytes(&self) -> usize {
+        let sizes = self.outputs.iter().map(|output| match output {
+            Output::Reply { frame, .. } => frame.len(),
+            _ => 0,
+        });
+        sizes.sum()
+    }
+
     pub(crate) fn answer(&mut self, id: CommandId, message: &Message) {
         self.feed(Input::Response {
             id,

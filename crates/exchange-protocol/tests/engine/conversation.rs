@@ -50,7 +50,8 @@ fn the_side_that_dialled_introduces_itself_and_asks_at_once() {
     assert_eq!(hello.wall_ms, 1_800_000_000_000);
     assert_eq!(
         (request.mode, request.cursor, request.limit),
-        (Mode::Summary, None, 0)
+        (Mode::Sample, None, 16),
+        "a newcomer asks for a sample"
     );
     assert_eq!(
         request.summary.unwrap().count,

@@ -2,10 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../attacks/mod.rs"]
+mod attacks;
 mod bench;
 mod bounds;
+mod compression;
 mod conversation;
+mod denied;
+mod download;
+mod equivocation;
 mod hostile;
 mod neighbours;
 mod records;
+mod table;
 mod vectors;

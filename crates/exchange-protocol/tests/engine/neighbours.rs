@@ -65,7 +65,7 @@ fn a_newcomer_fetches_from_two_at_a_time_and_only_compares_with_the_rest() {
         bench.connect(n, Direction::Outbound);
     }
     let modes: Vec<Mode> = (1..=5).map(|n| first_request(&bench, n).mode).collect();
-    let (full, compare) = (Mode::Summary, Mode::Page);
+    let (full, compare) = (Mode::Sample, Mode::Page);
     assert_eq!(modes, [full, full, compare, compare, compare]);
     assert_eq!(first_request(&bench, 3).limit, 0, "a page without records");
     let (id, _) = bench.sent_to(3).pop().unwrap();
@@ -136,9 +136,13 @@ fn a_dial_only_node_publishes_nothing() {
 fn a_peer_that_knows_no_summaries_is_asked_for_pages() {
     let mut bench = Bench::new();
     bench.connect(1, Direction::Outbound);
-    let (id, _) = bench.sent_to(1).pop().unwrap();
-    bench.answer(id, &refused(ErrorCode::Unsupported));
-    bench.wait(limits::RETRY_PAUSE);
+    for mode in [Mode::Sample, Mode::Summary] {
+        assert_eq!(first_request(&bench, 1).mode, mode);
+        let (id, _) = bench.sent_to(1).pop().unwrap();
+        bench.outputs.clear();
+        bench.answer(id, &refused(ErrorCode::Unsupported));
+        bench.wait(limits::RETRY_PAUSE);
+    }
     let (id, Message::Request(request)) = bench.sent_to(1).pop().unwrap() else {
         panic!("no request");
     };
@@ -166,7 +170,7 @@ fn beside_the_tree_only_ids_are_told_and_whoever_lacks_the_record_gets_it() {
     bench.settle();
     bench.ask(1, &announcement(&[entry(&record(9, 1))]));
     assert_eq!(bench.announced_to(3), [(key(9), 1)]);
-    bench.wait(limits::HINT_DELAY);
+    bench.wait(limits::HINT_DELAY + limits::HINT_TURN);
     assert_eq!(bench.announced_to(2), []);
     let (_, Message::Announcement(told)) = bench.sent_to(2).pop().unwrap() else {
         panic!("not told");
@@ -207,7 +211,7 @@ fn an_id_that_stays_unknown_is_asked_for_and_an_empty_promise_is_counted() {
             teller.answer(id, &Message::Announcement(prune));
             teller.settle();
             teller.ask(7, &announcement(&[entry(&record(9, 1))]));
-            teller.wait(limits::HINT_DELAY);
+            teller.wait(limits::HINT_DELAY + limits::HINT_TURN);
             match teller.sent_to(8).pop() {
                 Some((_, Message::Announcement(told))) => told.ids,
                 other => panic!("{other:?}"),

@@ -6,7 +6,7 @@
 use btcfed_exchange_protocol::codec;
 use btcfed_exchange_protocol::message::{
     CellRange, ErrorCode, ErrorReply, Hello, Message, Mode, PeerAnnouncement, PeerRequest,
-    PeerResponse, PeerUpdate, Summary, Want,
+    PeerResponse, PeerUpdate, Stripe, Summary, Want,
 };
 
 use crate::bench::{Bench, entry, key, record, record_at};
@@ -101,6 +101,22 @@ fn vectors() -> Vec<(&'static str, &'static str, Message)> {
         summary: request.summary,
         ..PeerRequest::default()
     };
+    let sample = PeerRequest {
+        mode: Mode::Sample,
+        limit: 16,
+        summary: request.summary,
+        ..PeerRequest::default()
+    };
+    let stripe = PeerRequest {
+        mode: Mode::Stripe,
+        limit: 256,
+        stripe: Some(Stripe {
+            salt: 0x2122_2324_2526_2728,
+            index: 1,
+            of: 4,
+        }),
+        ..PeerRequest::default()
+    };
     let equal = PeerResponse {
         equal: true,
         count: 1,
@@ -139,6 +155,16 @@ fn vectors() -> Vec<(&'static str, &'static str, Message)> {
             "peer_request_want",
             include_str!("../vectors/peer_request_want.txt"),
             Message::Request(want),
+        ),
+        (
+            "peer_request_sample",
+            include_str!("../vectors/peer_request_sample.txt"),
+            Message::Request(sample),
+        ),
+        (
+            "peer_request_stripe",
+            include_str!("../vectors/peer_request_stripe.txt"),
+            Message::Request(stripe),
         ),
         (
             "peer_response_cells",

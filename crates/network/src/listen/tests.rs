@@ -1,4 +1,10 @@
+use btcfed_core::network::NetworkEvent;
+use btcfed_core::{Network as _, NodeConfig, SecretKey};
+use libp2p::swarm::SwarmEvent;
+
 use super::*;
+use crate::SpawnOptions;
+use crate::host::Host;
 
 fn addrs(texts: &[&str]) -> Vec<PeerAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -166,4 +172,47 @@ fn the_following_ports_end_at_the_last_one_and_port_zero_has_none() {
     assert_eq!(ports("/ip6/::1/tcp/65534", 100), [65535]);
     assert_eq!(ports("/ip4/127.0.0.1/tcp/0", 5), [0_u16; 0]);
     assert_eq!(ports("/ip4/127.0.0.1/tcp/9000", 0), [0_u16; 0]);
+}
+
+#[tokio::test]
+async fn a_listener_that_fails_is_told_of_bound_again_and_found_at_the_same_port() {
+    let mut config = NodeConfig::default();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let wanted: PeerAddr = format!("/ip4/127.0.0.1/tcp/{}", port.local_addr().unwrap().port())
+        .parse()
+        .unwrap();
+    drop(port);
+    config.network.addresses = vec![wanted.clone()];
+    let options = SpawnOptions::new(SecretKey::from_seed([1; 32]), &config);
+    let (mut host, handle, mut events) = Host::start(options).await.unwrap();
+    let id = host.listeners.configured().next().unwrap().0;
+    // As libp2p tells it when the socket fails; the socket itself goes first.
+    host.swarm.remove_listener(id);
+    host.on_swarm_event(SwarmEvent::ListenerClosed {
+        listener_id: id,
+        addresses: Vec::new(),
+        reason: Err(io::Error::other("the interface is gone")),
+    });
+    assert_eq!(handle.listen_addrs(), []);
+    tokio::spawn(host.run());
+    let (mut closed, mut opened) = (0, 0);
+    let told = async {
+        while opened < 2 {
+            match events.next().await.unwrap() {
+                NetworkEvent::ListenClosed { addr, error } => {
+                    assert_eq!((addr, error.is_some()), (wanted.clone(), true));
+                    closed += 1;
+                }
+                NetworkEvent::Listening { addr } => {
+                    assert_eq!(addr, wanted);
+                    opened += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told)
+        .await
+        .unwrap();
+    assert_eq!((closed, handle.listen_addrs()), (1, vec![wanted]));
 }

@@ -91,6 +91,47 @@ async fn a_different_key_at_the_address_is_a_wrong_peer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn somebody_else_at_one_address_does_not_keep_the_peer_at_another_from_being_reached() {
+    let (mut alice, bob) = (Node::spawn(1).await, Node::spawn(2).await);
+    let mut carol = Node::spawn(3).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let relay = addr(&format!(
+        "/ip4/127.0.0.1/tcp/{}",
+        silent.local_addr().unwrap().port()
+    ));
+    let id = alice.dial(Some(carol.key), &[bob.addr(), relay.clone()]);
+    // The way to the right one is slow: the wrong one answers long before.
+    let (mut inbound, _) = silent.accept().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut outbound = tokio::net::TcpStream::connect(("127.0.0.1", carol.port()))
+        .await
+        .unwrap();
+    tokio::spawn(async move { tokio::io::copy_bidirectional(&mut inbound, &mut outbound).await });
+    let mut failed = None;
+    let through = alice
+        .until("connected", |event| match event {
+            NetworkEvent::AddressFailed {
+                id,
+                peer,
+                addr,
+                error,
+            } => {
+                failed = Some((id, peer, addr, error));
+                None
+            }
+            NetworkEvent::Connected { addr, command, .. } => Some((addr, command)),
+            NetworkEvent::DialFailed { attempts, .. } => panic!("{attempts:?}"),
+            _ => None,
+        })
+        .await;
+    assert_eq!(through, (relay, Some(id)));
+    let obtained = bob.key.peer_id().to_string();
+    let error = DialError::WrongPeer { obtained };
+    assert_eq!(failed, Some((id, carol.key, bob.addr(), error)));
+    carol.connected(alice.key).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_closed_port_refuses() {
     let mut alice = Node::spawn(1).await;
     let nobody = addr(&format!("/ip4/127.0.0.1/tcp/{}", free_port()));

@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod applications;
 mod backpressure;
+mod cancel;
 mod connecting;
 mod hostile;
 mod lifecycle;
 mod limits;
 mod listening;
 mod liveness;
+mod names;
 mod reload;
 mod requests;
 mod support;

@@ -12,6 +12,7 @@ use btcfed_core::config::{ConfigError, ConfigSource, NodeConfig};
 use btcfed_core::key::PeerKey;
 use btcfed_core::network::{CommandId, Direction, NetworkCommand, NetworkEvent};
 use btcfed_core::reconfigure::Reconfigure;
+use btcfed_core::store::PeerStore;
 use btcfed_core::testing::{
     MemoryStore, ScriptedExchange, ScriptedNetwork, test_addr, test_key, test_secret,
 };
@@ -79,6 +80,16 @@ impl Harness {
         task: impl Future<Output = ()> + Send + 'static,
         components: Vec<Arc<dyn Reconfigure>>,
     ) -> Self {
+        Self::start_around(change, task, components, |store| store).await
+    }
+
+    /// The same with a store of the test's own around the one that remembers.
+    pub(crate) async fn start_around(
+        change: impl FnOnce(&mut NodeConfig),
+        task: impl Future<Output = ()> + Send + 'static,
+        components: Vec<Arc<dyn Reconfigure>>,
+        around: impl FnOnce(Arc<MemoryStore>) -> Arc<dyn PeerStore>,
+    ) -> Self {
         let mut config = NodeConfig::default();
         change(&mut config);
         let clock = Arc::new(VirtualClock(tokio::time::Instant::now()));
@@ -93,7 +104,7 @@ impl Harness {
             config: Arc::new(config),
             config_source: Arc::new(source.clone()),
             secret: test_secret(OWN),
-            store: Arc::clone(&store) as _,
+            store: around(Arc::clone(&store)),
             network: Arc::clone(&network) as _,
             network_events,
             exchange: Box::new(exchange.clone()),

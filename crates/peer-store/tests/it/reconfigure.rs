@@ -118,3 +118,24 @@ async fn the_lock_is_waited_for_as_long_as_the_new_settings_say() {
     drop(guard);
     until("the store heals", || store.health().durable);
 }
+
+#[tokio::test]
+async fn a_reload_leaves_alone_what_no_configuration_has_changed() {
+    let place = Place::with(keys("peers:\n  - public_key: KEY1\n"));
+    // An embedder that wants no watching, and a configuration that does not speak of it.
+    let options = StoreOptions::new(&place.path).with_watch(false);
+    let store = Arc::new(FilePeerStore::open(options).unwrap());
+    let component: Arc<dyn Reconfigure> = store.clone();
+    let mut config = NodeConfig::default();
+    config.storage.lock_timeout = Duration::from_millis(500);
+    commit(&component, &config).await;
+    add(&place, 2);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(!knows(&store, 2), "still nobody watches");
+    // One that does speak of it is followed, there and back.
+    config.storage.watch = false;
+    commit(&component, &config).await;
+    config.storage.watch = true;
+    commit(&component, &config).await;
+    until("watching", || knows(&store, 2));
+}

@@ -1,0 +1,117 @@
+//! A bounded memory of versions.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use btcfed_core::PeerKey;
+
+/// Versions of records, one per key, the newest: bounded, the oldest knowledge goes first.
+#[derive(Debug)]
+pub(crate) struct Versions {
+    most: usize,
+    seqs: BTreeMap<PeerKey, u64>,
+    order: VecDeque<PeerKey>,
+}
+
+impl Versions {
+    /// None yet, and never more than `most`.
+    pub(crate) const fn new(most: usize) -> Self {
+        Self {
+            most,
+            seqs: BTreeMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seqs.is_empty()
+    }
+
+    /// Takes the oldest ones, at most so many.
+    pub(crate) fn take(&mut self, most: usize) -> Vec<(PeerKey, u64)> {
+        let count = most.min(self.order.len());
+        let keys: Vec<PeerKey> = self.order.drain(..count).collect();
+        let seqs = &mut self.seqs;
+        keys.into_iter()
+            .filter_map(|key| seqs.remove(&key).map(|seq| (key, seq)))
+            .collect()
+    }
+
+    /// True when this key is here with this version or an older one.
+    pub(super) fn is_at_most(&self, key: &PeerKey, seq: u64) -> bool {
+        self.seqs.get(key).is_some_and(|known| *known <= seq)
+    }
+
+    /// All of them in the order of their keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerKey, u64)> {
+        self.seqs.iter().map(|(key, seq)| (*key, *seq))
+    }
+
+    /// Keeps those for which `keep` holds.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&PeerKey, u64) -> bool) {
+        self.seqs.retain(|key, seq| keep(key, *seq));
+        let seqs = &self.seqs;
+        self.order.retain(|key| seqs.contains_key(key));
+    }
+
+    pub(crate) fn add(&mut self, key: PeerKey, seq: u64) {
+        if let Some(known) = self.seqs.get_mut(&key) {
+            *known = seq.max(*known);
+            return;
+        }
+        if self.order.len() >= self.most
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seqs.remove(&oldest);
+        }
+        self.seqs.insert(key, seq);
+        self.order.push_back(key);
+    }
+
+    pub(crate) fn has(&self, key: &PeerKey, seq: u64) -> bool {
+        self.seqs.get(key).is_some_and(|known| *known >= seq)
+    }
+
+    /// Takes back what was assumed of an announcement that failed.
+    pub(crate) fn remove(&mut self, key: &PeerKey) {
+        if self.seqs.remove(key).is_some() {
+            self.order.retain(|known| known != key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use btcfed_core::{SecretKey, SignedRecord};
+
+    use super::*;
+    use crate::limits;
+
+    fn record(n: usize, seq: u64) -> SignedRecord {
+        let mut seed = [4; 32];
+        seed[..8].copy_from_slice(&n.to_le_bytes());
+        let addr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
+        SignedRecord::sign(&SecretKey::from_seed(seed), seq, &[addr]).unwrap()
+    }
+
+    #[test]
+    fn the_memory_of_what_a_peer_has_is_bounded() {
+        let mut known = Versions::new(limits::MAX_KNOWN_TO_PEER);
+        let keys: Vec<PeerKey> = (0..=limits::MAX_KNOWN_TO_PEER)
+            .map(|n| record(n, 1).key())
+            .collect();
+        for key in &keys[..limits::MAX_KNOWN_TO_PEER] {
+            known.add(*key, 5);
+        }
+        assert!(known.has(&keys[0], 5) && known.has(&keys[0], 4) && !known.has(&keys[0], 6));
+        known.add(keys[limits::MAX_KNOWN_TO_PEER], 1);
+        assert!(!known.has(&keys[0], 5), "the oldest is forgotten");
+        known.add(keys[1], 3);
+        assert!(known.has(&keys[1], 5), "never lowered");
+        known.remove(&keys[1]);
+        assert!(!known.has(&keys[1], 0));
+        assert_eq!(
+            (known.seqs.len(), known.order.len()),
+            (limits::MAX_KNOWN_TO_PEER - 1, limits::MAX_KNOWN_TO_PEER - 1)
+        );
+    }
+}

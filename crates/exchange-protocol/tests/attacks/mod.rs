@@ -1,0 +1,4 @@
+//! What hostile peers try, each with the figure it is held to. `docs/SECURITY.md` lists all of them.
+
+mod flood;
+mod lies;
