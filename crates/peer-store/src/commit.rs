@@ -25,6 +25,26 @@ pub(crate) enum Committed {
     NeedsCheckpoint,
 }
 
+/// While somebody writes for all. A panic then leaves the rest to the store's thread, which writes the whole file.
+struct Leading<'a>(&'a Shared);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        // What of it was written is read again.
+        self.0.journal().open = None;
+        let mut state = self.0.state();
+        state.is_committing = false;
+        state.is_journaling = false;
+        state.dirty.is_all = true;
+        state.hard_since.get_or_insert_with(Instant::now);
+        drop(state);
+        self.0.wake.notify_one();
+    }
+}
+
 impl Shared {
     /// Waits until the hard changes made so far are on disk; false when they cannot be written now.
     pub(crate) fn wait_durable(&self) -> bool {
@@ -88,6 +108,7 @@ impl Shared {
 
     /// Writes for all who wait. To be called by the one for whom `is_committing` was set.
     pub(crate) fn commit_for_all(&self) -> Committed {
+        let _leading = Leading(self);
         let mut journal = self.journal();
         if self.state().degraded.is_some() {
             drop(journal);

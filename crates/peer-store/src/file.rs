@@ -162,6 +162,12 @@ impl TheFile {
         self.is_another() || self.unfinished.is_some() || self.displaced.is_watching()
     }
 
+    /// Before the end: replaced files are looked at once more, now. False when there are none.
+    pub(crate) fn expects_last_edits(&mut self) -> bool {
+        self.displaced.give_up();
+        self.displaced.is_watching()
+    }
+
     /// True when the file is not the one that was last read or written.
     fn is_another(&self) -> bool {
         let target = self.target().ok();
@@ -279,7 +285,7 @@ impl TheFile {
     fn adopt_late(&mut self, target: &Path, before: Document, bytes: Vec<u8>) -> Vec<PeerChange> {
         tracing::info!(path = %target.display(), "an edit that was written during a save is taken over");
         let edited = Document::parse(&bytes, &before, self.shared.now());
-        self.document = before;
+        self.document = self.older_origin(&edited, &before).unwrap_or(before);
         self.identity = None;
         self.judge(target, &edited, bytes);
         let changes = self.adopt(edited);
@@ -320,7 +326,7 @@ impl TheFile {
     /// cannot be read.
     fn recall(&mut self, base: Document, file: &Document) {
         let is_same = base.generation == file.generation;
-        let unreadable: HashSet<_> = file.bad().filter_map(|(_, bad)| bad.key).collect();
+        let unreadable = file.claimed();
         let is_known = |record: &&Arc<PeerRecord>| is_same || unreadable.contains(&record.key);
         let peers = base.peers().filter(is_known).map(Arc::clone);
         let bans = base.bans().filter(|_| is_same);
@@ -552,8 +558,8 @@ impl TheFile {
         }
         if let Some(found) = state.newer_version {
             tracing::warn!("{}", shared.read_only(found));
-        } else if !render::says(&document, &state.set) || !document.damage.is_empty() {
-            self.must_write |= !document.damage.is_empty();
+        } else if !render::says(&document, &state.set) || document.is_unlike_its_bytes() {
+            self.must_write |= document.is_unlike_its_bytes();
             state.hard_since.get_or_insert_with(Instant::now);
         }
         drop(state);

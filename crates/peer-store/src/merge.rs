@@ -245,8 +245,7 @@ impl Merge {
         (peers, marks): (&mut Vec<Arc<PeerRecord>>, &mut BTreeMap<PeerKey, Forgotten>),
     ) {
         let here: HashSet<PeerKey> = file.peers().map(|record| record.key).collect();
-        let unreadable: HashSet<PeerKey> =
-            file.bad().filter_map(|(_, refusal)| refusal.key).collect();
+        let unreadable = file.broken();
         let is_torn = !file.damage.is_empty();
         for known in memory.iter().filter(|known| !here.contains(&known.key)) {
             let was_written = before.find(&known.key).is_some();

@@ -27,6 +27,9 @@ const RELOOK: Duration = Duration::from_millis(50);
 /// A checkpoint of the journal is made so seldom that it takes at most one part in this many of the time.
 const CHECKPOINT_SHARE: u32 = 100;
 
+/// Most looks at replaced files when the store closes.
+const MAX_LAST_LOOKS: u32 = 32;
+
 /// The longest wait for the lock before a read: without it a read is still whole, because files are replaced by rename.
 const READ_LOCK_WAIT: Duration = Duration::from_millis(200);
 
@@ -136,11 +139,18 @@ impl Worker {
             drop(state);
             self.shared.journal().open.is_some()
         };
-        let result = if self.is_dirty() || has_journal {
+        let mut result = if self.is_dirty() || has_journal {
             self.save(true)
         } else {
             Ok(())
         };
+        // Each of these saves replaces a file of its own.
+        for _ in 0..MAX_LAST_LOOKS {
+            if result.is_err() || !self.file.expects_last_edits() {
+                break;
+            }
+            result = self.save(true);
+        }
         self.write_base();
         self.shared.journal().open = None;
         result

@@ -127,6 +127,14 @@ impl DisplacedFiles {
         !self.0.is_empty()
     }
 
+    /// The next look is the last one: what is found then is taken as it is.
+    pub(crate) fn give_up(&mut self) {
+        let now = Instant::now();
+        self.0
+            .iter_mut()
+            .for_each(|displaced| displaced.until = now);
+    }
+
     /// Looks for an edit. One that is still being written is waited for, until the file is given up.
     pub(crate) fn look(&mut self, limit: u64) -> Late {
         let now = Instant::now();

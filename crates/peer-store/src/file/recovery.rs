@@ -64,16 +64,8 @@ impl TheFile {
     /// that one; when it is not remembered any more, nothing is taken for deleted.
     pub(super) fn find_origin(&mut self, journal: &mut Journal, file: &Document) {
         journal.judged = None;
-        if file.checksum == Checksum::Differs
-            && (1..self.document.generation).contains(&file.generation)
-        {
-            let is_origin = |past: &&Document| past.generation == file.generation;
-            self.document = self
-                .past
-                .iter()
-                .find(is_origin)
-                .cloned()
-                .unwrap_or_default();
+        if let Some(origin) = self.older_origin(file, &self.document) {
+            self.document = origin;
             return;
         }
         if file.generation > self.document.generation && self.identity.is_some() {
@@ -89,6 +81,15 @@ impl TheFile {
             let stamp = Stamp { generation, now };
             self.document = render_with(&self.document, &open.logged, None, stamp).document;
         }
+    }
+
+    /// The checkpoint that `file` is an edit of, when that is older than `known`; an empty one when nobody remembers it.
+    pub(super) fn older_origin(&self, file: &Document, known: &Document) -> Option<Document> {
+        let is_older =
+            file.checksum == Checksum::Differs && (1..known.generation).contains(&file.generation);
+        let is_origin = |past: &&Document| past.generation == file.generation;
+        let past = || self.past.iter().find(is_origin).cloned();
+        is_older.then(|| past().unwrap_or_default())
     }
 
     /// Remembers a checkpoint that is not the file any more.

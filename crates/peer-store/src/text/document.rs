@@ -15,6 +15,7 @@ use btcfed_core::peer::{Forgotten, PeerRecord};
 use btcfed_core::store::SkippedEntry;
 use btcfed_core::time::Timestamp;
 
+use crate::merge::same_words;
 use crate::sections::layout;
 use crate::text::amend::remark;
 use crate::text::canonical::{self, Extent};
@@ -140,6 +141,8 @@ pub(crate) struct Document {
     pub(crate) damage: Vec<Damage>,
     /// The file was in flow style; its pieces are not its bytes.
     pub(crate) unrolled: bool,
+    /// An entry of the store's own was left out, because the unreadable one that it stood for can be read now.
+    pub(crate) has_spare: bool,
     /// Peers that are known but neither in the file nor deleted: their entries are probably among the unreadable ones.
     pub(crate) withheld: BTreeSet<PeerKey>,
     /// The unreadable entries among which those of the withheld peers may be.
@@ -160,6 +163,7 @@ impl Default for Document {
             checksum: Checksum::Absent,
             damage: Vec::new(),
             unrolled: false,
+            has_spare: false,
             withheld: BTreeSet::new(),
             doubts: BTreeSet::new(),
             places: Vec::new(),
@@ -235,7 +239,7 @@ impl Document {
         };
         reader.known.learn(before);
         if torn.is_empty() && document.parse_around(&source, &reader) {
-            document.finish(&source);
+            document.finish(&source, before);
             return document;
         }
         let mut forced = BTreeSet::new();
@@ -252,7 +256,7 @@ impl Document {
             reader.known.learn(&document);
         }
         document.damage.extend(torn);
-        document.finish(&source);
+        document.finish(&source, before);
         document
     }
 
@@ -288,8 +292,13 @@ impl Document {
         is_read
     }
 
-    fn finish(&mut self, source: &str) {
+    fn finish(&mut self, source: &str, before: &Self) {
         self.look_for_the_end(source);
+        if self.has_doubles() {
+            let pieces = std::mem::take(&mut self.pieces).into_iter();
+            self.pieces = pieces.flat_map(Piece::apart).collect();
+            self.leave_out_spares(before);
+        }
         self.refuse_duplicates();
         self.read_heads();
         self.damage.sort_by_key(|damage| damage.line);
@@ -483,12 +492,31 @@ impl Document {
         }
     }
 
+    /// Somebody corrected an unreadable entry: the one that the store wrote for the same peer goes, unless somebody changed
+    /// that one too.
+    fn leave_out_spares(&mut self, before: &Self) {
+        let broken = before.broken();
+        let known = before.peers().filter(|record| broken.contains(&record.key));
+        let own: HashMap<PeerKey, &Arc<PeerRecord>> =
+            known.map(|record| (record.key, record)).collect();
+        let mut met = HashSet::new();
+        let count = self.pieces.len();
+        self.pieces.retain(|piece| match piece {
+            Piece::Item(Item {
+                says: Says::Peer { record, .. },
+                ..
+            }) => {
+                let is_first = met.insert(record.key);
+                let own = own.get(&record.key);
+                is_first || own.is_none_or(|own| !same_words(own, record))
+            }
+            _ => true,
+        });
+        self.has_spare = self.pieces.len() < count;
+    }
+
     /// Of two entries for the same thing the first one counts.
     fn refuse_duplicates(&mut self) {
-        if self.has_doubles() {
-            let pieces = std::mem::take(&mut self.pieces).into_iter();
-            self.pieces = pieces.flat_map(Piece::apart).collect();
-        }
         let (mut peers, mut bans, mut forgotten) = (HashSet::new(), HashSet::new(), HashSet::new());
         for piece in &mut self.pieces {
             let Piece::Item(item) = piece else { continue };
@@ -596,6 +624,23 @@ impl Document {
         })
     }
 
+    /// The peers that unreadable entries name.
+    pub(crate) fn broken(&self) -> HashSet<PeerKey> {
+        let of_peers = self.bad().filter(|(item, _)| item.list == List::Peers);
+        of_peers.filter_map(|(_, refusal)| refusal.key).collect()
+    }
+
+    /// The peers that only unreadable entries name.
+    pub(crate) fn claimed(&self) -> HashSet<PeerKey> {
+        let mut claimed = self.broken();
+        if !claimed.is_empty() {
+            self.peers().for_each(|record| {
+                claimed.remove(&record.key);
+            });
+        }
+        claimed
+    }
+
     /// Entries that cannot be attributed to anybody, by their text.
     pub(crate) fn nameless(&self) -> impl Iterator<Item = (&str, &Item, &Refusal)> {
         self.bad()
@@ -661,6 +706,11 @@ impl Document {
             Some(Piece::Text(text)) => text,
             _ => "",
         }
+    }
+
+    /// True when something in the file gave way, so that it has to be written again.
+    pub(crate) fn is_unlike_its_bytes(&self) -> bool {
+        self.has_spare || !self.damage.is_empty()
     }
 
     /// The bytes of the file.

@@ -35,11 +35,6 @@ pub(crate) struct Stamp {
 
 /// True when `document` says exactly what `set` says, so that nothing needs to be written.
 pub(crate) fn says(document: &Document, set: &PeerSet) -> bool {
-    let mut covered: HashSet<PeerKey> = document
-        .bad()
-        .filter_map(|(_, refusal)| refusal.key)
-        .collect();
-    covered.extend(&document.withheld);
     let index = Index::of(set);
     let mut peers = 0;
     let mut walk = Walk::new(set);
@@ -49,7 +44,7 @@ pub(crate) fn says(document: &Document, set: &PeerSet) -> bool {
             .is_some_and(|known| Arc::ptr_eq(known, record) || known == record)
     });
     let more = || set.len() - peers.min(set.len());
-    let is_covered = |record: &&Arc<PeerRecord>| covered.contains(&record.key);
+    let is_covered = |record: &&Arc<PeerRecord>| document.withheld.contains(&record.key);
     same && (more() == 0 || set.iter().filter(is_covered).count() >= more())
         && index.bans.len() == document.bans().count()
         && document
@@ -100,6 +95,7 @@ pub(crate) fn render_with(
     let mut document = Document {
         damage: Vec::new(),
         unrolled: false,
+        has_spare: false,
         checksum: crate::text::document::Checksum::Matches,
         version: FORMAT_VERSION,
         generation: stamp.generation,
@@ -115,6 +111,7 @@ pub(crate) fn render_with(
         index: Index::of(set),
         sections,
         style: old.style,
+        claimed: old.claimed(),
         written: 0,
         out: &mut document,
     };
@@ -168,6 +165,8 @@ struct Writer<'a> {
     index: Index<'a>,
     sections: Option<&'a str>,
     style: Style,
+    /// Peers that only unreadable entries name, and that were not written yet.
+    claimed: HashSet<PeerKey>,
     /// How many peers of the set are written.
     written: usize,
     out: &'a mut Document,
@@ -319,10 +318,12 @@ impl Writer<'_> {
                 self.push(Piece::Head(*head, text.into()));
             }
             (Piece::Item(item), _) => {
-                if let Some(item) = self.item(item) {
+                let written = self.item(item);
+                if let Some(item) = written {
                     self.written += usize::from(matches!(item.says, Says::Peer { .. }));
                     self.push(Piece::Item(item));
                 }
+                self.beside_unreadable(item);
             }
             (Piece::Run(run), _) => {
                 let mut walk = Walk::new(self.set);
@@ -332,6 +333,20 @@ impl Writer<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// An unreadable entry stays as it is. What is known of its peer gets an entry of its own after it.
+    fn beside_unreadable(&mut self, item: &Item) {
+        let Says::Bad(refusal) = &item.says else {
+            return;
+        };
+        let key = refusal.key.filter(|_| item.list == List::Peers);
+        let Some(key) = key.filter(|key| self.claimed.remove(key)) else {
+            return;
+        };
+        if let Some(record) = self.set.get(&key) {
+            self.canonical(record, self.style_of(item));
         }
     }
 
@@ -438,7 +453,7 @@ impl Writer<'_> {
             List::Peers if self.written == set.len() => {}
             List::Peers => {
                 let mut known: HashSet<_> = old.peers().map(|record| record.key).collect();
-                known.extend(old.bad().filter_map(|(_, refusal)| refusal.key));
+                known.extend(old.claimed());
                 known.extend(&old.withheld);
                 for record in set.iter().filter(|record| !known.contains(&record.key)) {
                     self.canonical(record, style);

@@ -22,6 +22,8 @@ struct Faulty {
     count: AtomicUsize,
     fail_at: AtomicUsize,
     for_ever: AtomicBool,
+    /// The next sync of a journal panics.
+    panics: AtomicBool,
     /// What the operating system says; 0 for an error without a number.
     error: AtomicI32,
     log: Mutex<Vec<&'static str>>,
@@ -96,6 +98,8 @@ impl LogFile for Log {
     }
 
     fn sync_data(&mut self) -> io::Result<()> {
+        let panics = self.0.panics.swap(false, Ordering::SeqCst);
+        assert!(!panics, "injected");
         self.0.step("log sync")?;
         self.1.sync_data()
     }
@@ -415,4 +419,23 @@ fn a_failed_sync_of_the_journal_is_followed_by_the_file_and_a_new_journal() {
     let again = steps.iter().skip(sync).position(|step| *step == "log sync");
     assert!(again.unwrap() + sync > of("create log"), "{steps:?}");
     assert!(knows(&killed(&place).open(), 3));
+}
+
+#[test]
+fn a_panic_while_one_writes_for_all_leaves_the_others_the_file_and_a_new_journal() {
+    let place = Place::new();
+    let faulty = Arc::new(Faulty::default());
+    let disk = Arc::new(Shared(Arc::clone(&faulty)));
+    let options = place.options().with_watch(false).with_journal(true);
+    let store = FilePeerStore::open(options.with_disk(disk)).unwrap();
+    assert!(create(&store, 1) && create(&store, 2));
+    faulty.panics.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let failed = scope.spawn(|| create(&store, 3)).join();
+        assert!(failed.is_err(), "whoever wrote for all");
+    });
+    assert!((4..=6).all(|number| create(&store, number)));
+    store.close().unwrap();
+    let again = place.open();
+    assert!((1..=6).all(|number| knows(&again, number)));
 }

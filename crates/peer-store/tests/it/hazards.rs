@@ -95,6 +95,23 @@ fn edits_count_by_content_whatever_the_time_of_the_file_says() {
     assert!(place.read().contains("/tcp/7\n") && !place.read().contains("/tcp/1\n"));
 }
 
+#[test]
+fn an_edit_written_into_a_file_that_the_last_save_replaced_is_not_lost_when_the_store_closes() {
+    use std::io::Write as _;
+    let place = Place::new();
+    let store = place.open();
+    assert!(create(&store, 1) && store.flush().is_ok());
+    let entry = keys("peers:\n  - public_key: KEY3\n    addresses: []\n");
+    let edited = place.read().replacen("peers:\n", &entry, 1);
+    let mut editor = fs::File::options().write(true).open(&place.path).unwrap();
+    assert!(create(&store, 2) && store.flush().is_ok());
+    editor.write_all(edited.as_bytes()).unwrap();
+    editor.set_len(edited.len() as u64).unwrap();
+    store.close().unwrap();
+    let again = place.open();
+    assert!((1..=3).all(|number| knows(&again, number)));
+}
+
 #[derive(Debug, Default)]
 struct Saves(AtomicU64);
 
