@@ -82,7 +82,7 @@ pub struct FileError {
 }
 
 /// The part that tells of each message, of the exchange and of registered protocols.
-const MESSAGES: &str = "btcfed_network::messages";
+const MESSAGES: &str = concat!("btcfed_network", "::messages");
 
 /// Our crates, without their common prefix.
 const OUR_CRATES: [&str; 6] = [
