@@ -81,8 +81,8 @@ pub struct FileError {
     error: io::Error,
 }
 
-/// The part that tells of each message, of the exchange and of registered protocols.
-const MESSAGES: &str = concat!("btcfed_network", "::messages");
+/// The part that tells of each message, of the exchange and of registered protocols; without the prefix.
+const MESSAGES: &str = "network::messages";
 
 /// Our crates, without their common prefix.
 const OUR_CRATES: [&str; 6] = [
@@ -219,7 +219,7 @@ fn filter(config: &LoggingConfig) -> EnvFilter {
         }
     };
     if config.trace_messages {
-        text.push_str(&format!(",{MESSAGES}=debug"));
+        text.push_str(&format!(",btcfed_{MESSAGES}=debug"));
     }
     if !config.filter.is_empty() {
         text.push(',');
