@@ -1,5 +1,6 @@
 //! The file as this process last knew it, and the two things done with it: taking in what changed, and saving.
 
+mod readback;
 mod recovery;
 pub(crate) mod revise;
 
@@ -646,7 +647,8 @@ impl TheFile {
         let generation = known.max(self.document.generation) + 1;
         let now = self.shared.now();
         let stamp = Stamp { generation, now };
-        let Rendered { document, bytes } = render_with(&self.document, set, tables, stamp);
+        let rendered = render_with(&self.document, set, tables, stamp);
+        let Rendered { document, bytes } = self.read_back(target, rendered, set, tables, stamp)?;
         // Until the last step is done nobody knows which content is there; the next look finds out.
         let before = self.print.take();
         self.identity = None;

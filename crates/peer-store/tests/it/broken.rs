@@ -120,3 +120,16 @@ fn a_peer_that_is_removed_leaves_its_unreadable_entry_and_no_other() {
     assert!(!knows(&store, 1) && store.skipped().len() == 1);
     assert_eq!(entries_of(&place, 1), 1);
 }
+
+#[test]
+fn a_peer_that_is_added_to_a_torn_file_is_not_hidden_by_what_is_left_of_it() {
+    let torn = include_bytes!("../../../../tests/fuzz/corpus/peers_yaml/torn-list");
+    let place = Place::with(torn);
+    let store = place.open();
+    assert!(!store.skipped().is_empty() && create(&store, 1));
+    store.close().unwrap();
+    assert!(knows(&place.open(), 1), "{}", place.read());
+    let kept = place.beside("peers.yaml.damaged-");
+    let is_kept = |path: &std::path::PathBuf| std::fs::read(path).unwrap() == torn;
+    assert!(kept.iter().any(is_kept), "{kept:?}");
+}
