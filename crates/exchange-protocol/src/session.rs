@@ -1,6 +1,8 @@
 //! What is known of one connected peer.
 
 mod outbox;
+#[cfg(test)]
+mod samples;
 mod versions;
 
 use std::time::Duration;
@@ -296,16 +298,8 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use btcfed_core::SecretKey;
-
     use super::*;
-
-    fn record(n: usize, seq: u64) -> SignedRecord {
-        let mut seed = [4; 32];
-        seed[..8].copy_from_slice(&n.to_le_bytes());
-        let addr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
-        SignedRecord::sign(&SecretKey::from_seed(seed), seq, &[addr]).unwrap()
-    }
+    use crate::session::samples::record;
 
     #[test]
     fn ids_to_be_told_and_versions_declined_are_bounded_and_the_oldest_goes() {

@@ -19,7 +19,7 @@ use btcfed_core::record::{RecordError, SignedRecord};
 use btcfed_core::rng::SeededRng;
 use btcfed_core::set::PeerSet;
 use btcfed_core::time::{MonotonicTime, Now};
-use tracing::field::display;
+use tracing::field::{DisplayValue, display};
 
 use crate::admission::Admission;
 use crate::churn::ChurnLog;
@@ -563,6 +563,11 @@ impl NodeLogic {
         }
     }
 
+    /// The dial that made the connection to a peer, for the log.
+    fn dial_of(&self, peer: &PeerKey) -> Option<DisplayValue<CommandId>> {
+        self.connections.get(peer)?.dial.map(display)
+    }
+
     fn on_notice(&mut self, now: Now, notice: Notice) {
         match notice {
             Notice::HandshakeCompleted {
@@ -570,11 +575,7 @@ impl NodeLogic {
                 agent,
                 clock_offset_ms,
             } => {
-                let dial = self
-                    .connections
-                    .get(&peer)
-                    .and_then(|c| c.dial)
-                    .map(display);
+                let dial = self.dial_of(&peer);
                 tracing::debug!(peer = %peer.peer_id(), dial, agent, clock_offset_ms, "handshake completed");
                 if let Some(connection) = self.connections.get_mut(&peer) {
                     connection.handshaken = true;
@@ -602,11 +603,7 @@ impl NodeLogic {
                 received,
                 learned,
             } => {
-                let dial = self
-                    .connections
-                    .get(&peer)
-                    .and_then(|c| c.dial)
-                    .map(display);
+                let dial = self.dial_of(&peer);
                 tracing::debug!(peer = %peer.peer_id(), dial, received, learned, "synchronised");
             }
             other => tracing::debug!(notice = ?other, "a notice this node does not know"),

@@ -9,7 +9,8 @@ use btcfed_core::time::Timestamp;
 
 use crate::disk::replace::{DAMAGED, directory, name};
 use crate::disk::{Disk, OsDisk, base};
-use crate::text::document::{Checksum, Document, FORMAT_VERSION};
+use crate::text::checksum::Checksum;
+use crate::text::document::{Document, FORMAT_VERSION};
 
 /// Which file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -25,7 +25,9 @@ use crate::merge::{Adopted, merge};
 use crate::migration;
 use crate::sections::layout::Layout;
 use crate::shared::{Dirty, Shared};
-use crate::text::document::{Checksum, Document, FORMAT_VERSION, Piece, cut};
+use crate::text::checksum::Checksum;
+use crate::text::document::{Document, FORMAT_VERSION, cut};
+use crate::text::piece::Piece;
 use crate::text::render::{self, Rendered, Stamp, render_with};
 use crate::worker::PATIENCE;
 

@@ -2,10 +2,12 @@
 
 pub(crate) mod amend;
 pub(crate) mod canonical;
+pub(crate) mod checksum;
 pub(crate) mod decode;
 pub(crate) mod document;
 pub(crate) mod entry;
 pub(crate) mod guard;
+pub(crate) mod piece;
 pub(crate) mod quick;
 pub(crate) mod render;
 pub(crate) mod rows;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use btcfed_core::patch::{PeerOp, PeerPatch};
 use btcfed_core::peer::{PeerRecord, PeerSource};
 use btcfed_core::store::PeerStore;
 use serde_json::{Value, json};
 
 use crate::exit::{CliError, Exit};
-use crate::peers::{Desk, find};
+use crate::peers::{Desk, find, labels};
 use crate::view;
 
 /// Who waits. Only a running daemon knows who got in by way of the bootstrap entries.
@@ -58,13 +57,7 @@ pub(super) async fn approve(store: &dyn PeerStore, wanted: &str) -> Result<Value
     }
     let mut record = (*known).clone();
     record.source = PeerSource::Operator;
-    let changed = record != *known;
-    let durable = if changed {
-        let patch = PeerPatch::one(PeerOp::Update(Box::new(record.clone())));
-        store.apply(patch).await?.durable
-    } else {
-        true
-    };
+    let (changed, durable) = labels::update(store, &known, &record).await?;
     Ok(view::with_schema(
         "peers-approve",
         json!({
@@ -81,6 +74,7 @@ pub(super) async fn approve(store: &dyn PeerStore, wanted: &str) -> Result<Value
 mod tests {
     use super::*;
     use crate::peers::Contacts;
+    use btcfed_core::patch::PeerPatch;
     use btcfed_core::testing::{MemoryStore, test_key};
     use btcfed_core::time::Timestamp;
 

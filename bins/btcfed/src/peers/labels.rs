@@ -117,19 +117,29 @@ fn check_name(set: &PeerSet, key: PeerKey, name: &str) -> Result<(), CliError> {
     }
 }
 
+/// Puts a record in the place of the known one. Returns whether they differ, and whether what holds now is on disk.
+///
+/// # Errors
+/// The store refuses.
+pub(super) async fn update(
+    store: &dyn PeerStore,
+    known: &PeerRecord,
+    record: &PeerRecord,
+) -> Result<(bool, bool), CliError> {
+    if record == known {
+        return Ok((false, true));
+    }
+    let patch = PeerPatch::one(PeerOp::Update(Box::new(record.clone())));
+    Ok((true, store.apply(patch).await?.durable))
+}
+
 async fn save(
     store: &dyn PeerStore,
     command: &str,
     known: &PeerRecord,
     record: PeerRecord,
 ) -> Result<Value, CliError> {
-    let changed = record != *known;
-    let durable = if changed {
-        let patch = PeerPatch::one(PeerOp::Update(Box::new(record.clone())));
-        store.apply(patch).await?.durable
-    } else {
-        true
-    };
+    let (changed, durable) = update(store, known, &record).await?;
     Ok(view::with_schema(
         command,
         json!({

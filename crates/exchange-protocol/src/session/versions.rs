@@ -81,17 +81,9 @@ impl Versions {
 
 #[cfg(test)]
 mod tests {
-    use btcfed_core::{SecretKey, SignedRecord};
-
     use super::*;
     use crate::limits;
-
-    fn record(n: usize, seq: u64) -> SignedRecord {
-        let mut seed = [4; 32];
-        seed[..8].copy_from_slice(&n.to_le_bytes());
-        let addr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
-        SignedRecord::sign(&SecretKey::from_seed(seed), seq, &[addr]).unwrap()
-    }
+    use crate::session::samples::record;
 
     #[test]
     fn the_memory_of_what_a_peer_has_is_bounded() {

@@ -14,7 +14,8 @@ use crate::disk::displaced::Print;
 use crate::disk::replace::{directory, failed, name, replace};
 use crate::disk::{Disk, FileInfo};
 use crate::journal::Identity;
-use crate::text::document::{Checksum, Document, FORMAT_VERSION};
+use crate::text::checksum::Checksum;
+use crate::text::document::{Document, FORMAT_VERSION};
 use crate::text::scalar;
 
 /// What the name of the base has after the name of the file.

@@ -14,7 +14,8 @@ use crate::disk::base::Base;
 use crate::disk::replace::failed;
 use crate::file::{Outcome, TheFile};
 use crate::journal::{self, Found, Journal, Open, journal_path};
-use crate::text::document::{Checksum, Document};
+use crate::text::checksum::Checksum;
+use crate::text::document::Document;
 use crate::text::render::{self, Stamp, render_with};
 
 /// Most checkpoints that are remembered after a newer one replaced them, for edits of editors that had one open.

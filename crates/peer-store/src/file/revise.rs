@@ -10,7 +10,8 @@ use crate::disk::base::before_path;
 use crate::disk::replace::replace;
 use crate::file::{Outcome, TheFile};
 use crate::journal::Journal;
-use crate::text::document::{Document, Piece, Says};
+use crate::text::document::Document;
+use crate::text::piece::{Piece, Says};
 
 /// What is to be done.
 #[derive(Debug)]

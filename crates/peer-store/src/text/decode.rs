@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::text::document::Damage;
+use crate::text::piece::Damage;
 use crate::text::split::{List, flow_elements, is_marker};
 
 /// The text of a file. Bytes that are no text become one replacement character per run, and are reported.

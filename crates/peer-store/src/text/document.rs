@@ -19,9 +19,11 @@ use crate::merge::same_words;
 use crate::sections::layout;
 use crate::text::amend::remark;
 use crate::text::canonical::{self, Extent};
+use crate::text::checksum::{Checksum, check};
 use crate::text::decode::{block_style, decode};
-use crate::text::entry::{self, Peer, Trust};
+use crate::text::entry::{self, Trust};
 use crate::text::guard::{self, Refusal};
+use crate::text::piece::{Damage, Item, Piece, Says};
 use crate::text::quick;
 use crate::text::rows;
 use crate::text::run::{Before, Run};
@@ -37,97 +39,6 @@ const MAX_PASSES: usize = 4;
 /// Most unreadable entries, and most damaged places, that are told apart. Beyond, an entry is read only where that needs no
 /// library, and any other is one more damaged place: a file of millions of tiny bad entries takes neither time nor memory.
 pub(crate) const MAX_UNREADABLE: usize = 10_000;
-
-/// What the checksum says about the bytes after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Checksum {
-    /// There is none.
-    Absent,
-    /// They are as the store wrote them.
-    Matches,
-    /// They were edited or damaged.
-    Differs,
-}
-
-/// What an entry says.
-#[derive(Clone, Debug)]
-pub(crate) enum Says {
-    Peer {
-        record: Arc<PeerRecord>,
-        state_extra: Arc<[(String, String)]>,
-    },
-    Ban(Arc<Ban>),
-    Forgotten(PeerKey, Forgotten),
-    /// Nothing that can be read; it stays as it is.
-    Bad(Arc<Refusal>),
-}
-
-impl From<Peer> for Says {
-    fn from(peer: Peer) -> Self {
-        Self::Peer {
-            record: Arc::new(peer.record),
-            state_extra: peer.state_extra.into(),
-        }
-    }
-}
-
-/// An entry of a list.
-#[derive(Clone, Debug)]
-pub(crate) struct Item {
-    pub(crate) list: List,
-    pub(crate) text: Arc<str>,
-    /// 1-based line where it starts, in the file as read.
-    pub(crate) line: usize,
-    pub(crate) says: Says,
-}
-
-/// A part of the file.
-#[derive(Clone, Debug)]
-pub(crate) enum Piece {
-    Text(Arc<str>),
-    Head(Head, Arc<str>),
-    List(List, Arc<str>),
-    Item(Item),
-    /// Peers in the store's own spelling, of which no text is kept.
-    Run(Run),
-}
-
-impl Piece {
-    /// Adds its text to `out`.
-    pub(crate) fn write(&self, out: &mut String) {
-        match self {
-            Self::Text(text) | Self::Head(_, text) | Self::List(_, text) => out.push_str(text),
-            Self::Item(item) => out.push_str(&item.text),
-            Self::Run(run) => run.write(out),
-        }
-    }
-
-    /// True when it does not end in a whole line.
-    pub(crate) fn is_cut(&self) -> bool {
-        match self {
-            Self::Text(text) | Self::Head(_, text) | Self::List(_, text) => !text.ends_with('\n'),
-            Self::Item(item) => !item.text.ends_with('\n'),
-            Self::Run(_) => false,
-        }
-    }
-
-    /// About as many bytes as its text has.
-    fn size_hint(&self) -> usize {
-        match self {
-            Self::Text(text) | Self::Head(_, text) | Self::List(_, text) => text.len(),
-            Self::Item(item) => item.text.len(),
-            Self::Run(run) => run.size_hint(),
-        }
-    }
-}
-
-/// Something in the file that is not how files are, and will not be written back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Damage {
-    /// 1-based.
-    pub(crate) line: usize,
-    pub(crate) what: String,
-}
 
 /// The file.
 #[derive(Clone, Debug)]
@@ -734,18 +645,6 @@ impl Document {
     }
 }
 
-impl Item {
-    /// Whose entry it is, where that is known.
-    pub(crate) fn key(&self) -> Option<PeerKey> {
-        match &self.says {
-            Says::Peer { record, .. } => Some(record.key),
-            Says::Forgotten(key, _) => Some(*key),
-            Says::Bad(refusal) => refusal.key,
-            Says::Ban(_) => None,
-        }
-    }
-}
-
 struct Reader<'a> {
     known: Known,
     before: Before<'a>,
@@ -825,36 +724,6 @@ pub(crate) fn is_sections(text: &str) -> bool {
             .trim_start_matches(' ')
             .starts_with(':')
     })
-}
-
-/// Compares the checksum line, if there is one, with the bytes after it.
-fn check(text: &str) -> Checksum {
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        start += line.len();
-        if let Some(value) = line
-            .strip_prefix(Head::Checksum.as_str())
-            .and_then(|rest| rest.strip_prefix(':'))
-        {
-            let written = value
-                .split_whitespace()
-                .next()
-                .unwrap_or_default()
-                .trim_matches(['"', '\'']);
-            let matches = written.eq_ignore_ascii_case(&checksum_of(&text.as_bytes()[start..]));
-            return if matches {
-                Checksum::Matches
-            } else {
-                Checksum::Differs
-            };
-        }
-    }
-    Checksum::Absent
-}
-
-/// The checksum of the bytes after the checksum line, as it is written.
-pub(crate) fn checksum_of(bytes: &[u8]) -> String {
-    format!("crc32:{:08x}", crc32fast::hash(bytes))
 }
 
 /// What a list line says after its colon; nothing for a list that is empty or written below.

@@ -10,10 +10,10 @@ use btcfed_core::peer::{Forgotten, PeerRecord};
 use btcfed_core::time::Timestamp;
 
 use crate::text::amend::{amend, remark};
-use crate::text::document::{
-    Document, FORMAT_VERSION, Item, Piece, Says, checksum_of, is_sections, list_value,
-};
+use crate::text::checksum::checksum_of;
+use crate::text::document::{Document, FORMAT_VERSION, is_sections, list_value};
 use crate::text::entry::Peer;
+use crate::text::piece::{Item, Piece, Says};
 use crate::text::rows;
 use crate::text::run::Walk;
 use crate::text::scalar;
@@ -96,7 +96,7 @@ pub(crate) fn render_with(
         damage: Vec::new(),
         unrolled: false,
         has_spare: false,
-        checksum: crate::text::document::Checksum::Matches,
+        checksum: crate::text::checksum::Checksum::Matches,
         version: FORMAT_VERSION,
         generation: stamp.generation,
         pieces: Vec::with_capacity(old.pieces.len() + 8),

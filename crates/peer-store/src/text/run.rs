@@ -9,8 +9,9 @@ use btcfed_core::PeerSet;
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::PeerRecord;
 
-use crate::text::document::{Document, Item, Piece, Says};
+use crate::text::document::Document;
 use crate::text::entry::Trust;
+use crate::text::piece::{Item, Piece, Says};
 use crate::text::spell::{self, Style};
 use crate::text::split::List;
 

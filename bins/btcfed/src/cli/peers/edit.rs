@@ -83,12 +83,7 @@ pub(super) fn run(global: &Global, output: &Output) -> Result<Exit, CliError> {
             );
         }
     }
-    let count = |action: &str| {
-        changes
-            .iter()
-            .filter(|change| change["action"] == action)
-            .count()
-    };
+    let count = |action| transfer::count(&changes, action);
     let counts = json!({
         "added": count("add"), "updated": count("update"), "removed": count("remove"),
         "banned": count("ban"), "unbanned": count("unban"),

@@ -140,12 +140,7 @@ pub(super) fn import(
     }
     drop(progress);
     backend.close(output)?;
-    let count = |action: &str| {
-        changes
-            .iter()
-            .filter(|change| change["action"] == action)
-            .count()
-    };
+    let count = |action| count(&changes, action);
     let counts = json!({
         "added": count("add"), "updated": count("update"), "removed": count("remove"), "same": count("same"),
         "banned": count("ban"),
@@ -440,6 +435,14 @@ fn format_of(path: Option<&Path>, is_json: bool) -> FileFormat {
         None if is_json => FileFormat::Json,
         _ => FileFormat::Yaml,
     }
+}
+
+/// How many of the changes are of one kind.
+pub(super) fn count(changes: &[Value], action: &str) -> usize {
+    changes
+        .iter()
+        .filter(|change| change["action"] == action)
+        .count()
 }
 
 #[cfg(test)]

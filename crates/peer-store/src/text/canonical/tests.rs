@@ -7,7 +7,8 @@ use btcfed_core::time::Timestamp;
 use btcfed_core::{Ban, BanReason, BanTarget, Issuer, PeerSet, SignedRecord};
 
 use super::*;
-use crate::text::document::{Checksum, Document, MAX_UNREADABLE, checksum_of};
+use crate::text::checksum::{Checksum, checksum_of};
+use crate::text::document::{Document, MAX_UNREADABLE};
 use crate::text::quick;
 use crate::text::render::{Stamp, render};
 use crate::text::spell::Style;

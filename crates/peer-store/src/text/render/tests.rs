@@ -40,7 +40,7 @@ fn write(document: &Document, set: &PeerSet) -> String {
     );
     assert_eq!(
         again.checksum,
-        crate::text::document::Checksum::Matches,
+        crate::text::checksum::Checksum::Matches,
         "{}",
         text(&written)
     );
@@ -440,5 +440,5 @@ fn a_cut_off_end_is_noticed() {
         ),
         (1, 0, 0)
     );
-    assert_eq!(edited.checksum, crate::text::document::Checksum::Differs);
+    assert_eq!(edited.checksum, crate::text::checksum::Checksum::Differs);
 }
