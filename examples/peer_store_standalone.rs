@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let name = again
         .snapshot()
         .get(&alice.key)
-        .and_then(|record| record.name.clone());
+        .and_then(|record| record.name);
     println!(
         "5. opened again with {} peers; the first one is called {name:?}",
         again.snapshot().len()

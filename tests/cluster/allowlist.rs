@@ -10,12 +10,9 @@ use crate::{LIMIT, Member};
 
 async fn chooses(member: &Member, other: &Member) {
     let store = member.handle.store();
-    let known = store.snapshot().get(&other.key).cloned();
+    let known = store.snapshot().get(&other.key);
     let is_known = known.is_some();
-    let mut record = known.map_or_else(
-        || PeerRecord::new(other.key, PeerSource::Operator),
-        |known| (*known).clone(),
-    );
+    let mut record = known.unwrap_or_else(|| PeerRecord::new(other.key, PeerSource::Operator));
     record.source = PeerSource::Operator;
     record.add_address(other.addr.addr.clone(), AddressSource::Operator);
     let op = if is_known {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use btcfed_core::{Issuer, Now, PeerKey, PeerOp, PeerPatch, PeerRecord, PeerSet};
+use btcfed_core::{Issuer, Now, PeerKey, PeerOp, PeerPatch, PeerRecord, PeerSet, PeerView};
 use btcfed_peer_store::{FilePeerStore, StoreOptions};
 
 use crate::table::{Contender, race};
@@ -143,7 +143,7 @@ impl Bench {
             0 => Err("nothing found".to_owned()),
             _ => Ok(()),
         };
-        let valid = |record: &&Arc<PeerRecord>| record.is_valid();
+        let valid = |peer: &PeerView<'_>| peer.is_valid();
         let contenders = vec![
             Contender::new("by key, each once", || {
                 let keys = self.records.iter().map(|record| &record.key);
@@ -153,7 +153,7 @@ impl Bench {
                 count(set.find_by_addr(&addr).count())
             }),
             Contender::new("by status, once", || {
-                count(set.iter().filter(valid).count())
+                count(set.views().filter(valid).count())
             }),
         ];
         race(&self.title("find"), rounds, contenders)

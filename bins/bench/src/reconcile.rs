@@ -92,7 +92,7 @@ fn secret(n: usize) -> SecretKey {
     SecretKey::from_seed(seed)
 }
 
-fn peer(n: usize) -> Result<Arc<PeerRecord>, String> {
+fn peer(n: usize) -> Result<PeerRecord, String> {
     let addr = format!(
         "/ip4/10.{}.{}.{}/tcp/9000",
         n >> 16 & 0xff,
@@ -103,20 +103,20 @@ fn peer(n: usize) -> Result<Arc<PeerRecord>, String> {
     let signed = SignedRecord::sign(&secret(n), 1, &[addr]).map_err(|e| e.to_string())?;
     let mut peer = PeerRecord::new(signed.key(), PeerSource::Signed);
     peer.record = Some(signed);
-    Ok(Arc::new(peer))
+    Ok(peer)
 }
 
 /// Two lists of `size` records, half of the `d` differences on each side.
 struct Lists<'a> {
-    records: &'a [Arc<PeerRecord>],
-    own: &'a [Arc<PeerRecord>],
+    records: &'a [PeerRecord],
+    own: &'a [PeerRecord],
     size: usize,
     d: usize,
 }
 
 impl Lists<'_> {
     /// What both have, and after it what one of them has; `shift` chooses other differences.
-    fn of(&self, side: usize, shift: usize) -> Vec<Arc<PeerRecord>> {
+    fn of(&self, side: usize, shift: usize) -> Vec<PeerRecord> {
         let common = self.size - self.d / 2;
         let own = if side == 0 {
             self.d / 2
@@ -140,7 +140,7 @@ impl Lists<'_> {
             .of(side, shift)
             .into_iter()
             .chain(self.own.iter().cloned());
-        Arc::new(PeerSet::from_shared(peers, [], []))
+        Arc::new(PeerSet::from_parts(peers, [], []))
     }
 }
 

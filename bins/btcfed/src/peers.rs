@@ -16,15 +16,13 @@ pub use entry::Entry;
 pub use restore::{Restoration, restoration};
 pub use why::{Contact, Contacts};
 
-use std::sync::Arc;
-
 use btcfed_core::addr::{AddrWithId, DnsName, Host, PeerAddr};
 use btcfed_core::ban::Issuer;
 use btcfed_core::identity::SecretKey;
 use btcfed_core::key::{PeerId, PeerKey};
 use btcfed_core::patch::{PeerOp, PeerPatch};
 use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource};
-use btcfed_core::set::PeerSet;
+use btcfed_core::set::{PeerSet, PeerView};
 use btcfed_core::store::PeerStore;
 use btcfed_core::time::Timestamp;
 use btcfed_node_orchestrator::Connection;
@@ -127,9 +125,9 @@ const SHORTEST_PREFIX: usize = 12;
 ///
 /// # Errors
 /// Nobody or several match.
-pub fn find(set: &PeerSet, wanted: &str) -> Result<Arc<PeerRecord>, CliError> {
+pub fn find(set: &PeerSet, wanted: &str) -> Result<PeerRecord, CliError> {
     if let Ok(key) = parse_identity(wanted) {
-        return set.get(&key).cloned().ok_or_else(|| unknown(wanted));
+        return set.get(&key).ok_or_else(|| unknown(wanted));
     }
     if wanted.is_empty() {
         return Err(
@@ -137,22 +135,22 @@ pub fn find(set: &PeerSet, wanted: &str) -> Result<Arc<PeerRecord>, CliError> {
                 .hint("write a peer id, a public key, a name, or the beginning of a peer id"),
         );
     }
-    let named: Vec<_> = set
-        .iter()
-        .filter(|record| record.name.as_deref() == Some(wanted))
+    let named: Vec<PeerView<'_>> = set
+        .views()
+        .filter(|peer| peer.name() == Some(wanted))
         .collect();
     let matching = if named.is_empty() && wanted.len() < SHORTEST_PREFIX {
         Vec::new()
     } else if named.is_empty() {
-        set.iter()
-            .filter(|record| record.peer_id().to_string().starts_with(wanted))
+        set.views()
+            .filter(|peer| peer.peer_id().to_string().starts_with(wanted))
             .collect()
     } else {
         named
     };
     match matching.as_slice() {
         [] => Err(unknown(wanted)),
-        [one] => Ok(Arc::clone(one)),
+        [one] => Ok(one.to_record()),
         several => Err(CliError::new(
             Exit::Failed,
             "config",
@@ -220,8 +218,8 @@ pub async fn add(
             (record.clone(), Some(PeerOp::Create(Box::new(record))))
         }
         Some(known) => {
-            let record = merged((**known).clone(), new);
-            let op = (record != **known).then(|| PeerOp::Update(Box::new(record.clone())));
+            let record = merged(known.clone(), new);
+            let op = (record != known).then(|| PeerOp::Update(Box::new(record.clone())));
             (record, op)
         }
     };

@@ -123,7 +123,7 @@ fn texts<T: ToString>(items: &[T]) -> Vec<String> {
 pub fn peers_list(set: &PeerSet, connections: &[Connection]) -> Value {
     let peers: Vec<Value> = set
         .iter()
-        .map(|record| peer(record, connection_of(record, connections)))
+        .map(|record| peer(&record, connection_of(&record, connections)))
         .collect();
     with_schema("peers-list", json!({ "peers": peers }))
 }

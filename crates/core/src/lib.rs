@@ -68,6 +68,6 @@ pub use peer::{AddressSource, PeerRecord, PeerSource, PeerStatus};
 pub use protocol::{Protocol, ProtocolName, ProtocolRequest, ProtocolRequests, Protocols};
 pub use reconfigure::{Reconfigure, Staged};
 pub use record::SignedRecord;
-pub use set::{PeerSet, SetBounds};
+pub use set::{PeerSet, PeerView, SetBounds};
 pub use store::{PeerStore, PeerStoreExt};
 pub use time::{Clock, Now};

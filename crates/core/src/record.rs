@@ -7,6 +7,7 @@
 //! Identity of a record is therefore (key, seq), never the envelope bytes.
 
 mod error;
+mod view;
 mod wire;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use prost::Message as _;
 
 pub use self::error::RecordError;
+pub use self::view::SignedView;
 
 use crate::addr::{AddrWithId, PeerAddr};
 use crate::error::ParseError;

@@ -2,12 +2,12 @@
 
 mod bounds;
 mod entry;
+mod packed;
 mod tree;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::addr::PeerAddr;
 use crate::ban::{Ban, BanReason, BanTarget, Issuer};
@@ -15,18 +15,19 @@ use crate::key::PeerKey;
 use crate::limits;
 use crate::patch::{PatchError, PeerChange, PeerOp, PeerPatch};
 use crate::peer::{AddressSource, Forgotten, PeerRecord, PeerSource, PeerStatus};
-use crate::record::SignedRecord;
+use crate::record::{SignedRecord, SignedView};
 use crate::time::{Now, Timestamp};
 
 pub use bounds::SetBounds;
 pub use entry::{SetEntry, SetPlace};
+pub use packed::{PackedPeer, Packer, PeerView};
 use tree::Tree;
 
 /// Peers, bans and forgotten keys at one moment. Cheap to clone, and cheap to change: clones share all that is alike, and
 /// a patch costs what it changes, however many peers there are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PeerSet {
-    peers: Tree<PeerKey, Arc<PeerRecord>>,
+    peers: Tree<PeerKey, PackedPeer>,
     bans: Tree<BanTarget, Ban>,
     forgotten: Tree<PeerKey, Forgotten>,
 }
@@ -40,27 +41,28 @@ impl PeerSet {
         bans: impl IntoIterator<Item = Ban>,
         forgotten: impl IntoIterator<Item = (PeerKey, Forgotten)>,
     ) -> Self {
-        Self::from_shared(peers.into_iter().map(Arc::new), bans, forgotten)
+        Self::from_packed(peers.into_iter().map(PackedPeer::from), bans, forgotten)
     }
 
-    /// [`from_parts`](Self::from_parts) of records that are shared already: none of them is copied.
+    /// [`from_parts`](Self::from_parts) of peers that are packed already: none of them is copied where that can be avoided.
     #[must_use]
-    pub fn from_shared(
-        peers: impl IntoIterator<Item = Arc<PeerRecord>>,
+    pub fn from_packed(
+        peers: impl IntoIterator<Item = PackedPeer>,
         bans: impl IntoIterator<Item = Ban>,
         forgotten: impl IntoIterator<Item = (PeerKey, Forgotten)>,
     ) -> Self {
-        let peers = peers.into_iter().map(|record| (record.key, record));
+        let peers = peers.into_iter().map(|peer| (*peer.key(), peer));
         let mut set = Self {
             peers: Tree::from_entries(peers.collect()),
             ..Self::default()
         };
         for ban in bans {
             if let BanTarget::Peer(key) = ban.target
-                && set.get(&key).is_some_and(|record| !record.is_banned())
-                && let Some(record) = set.peers.get_mut(&key)
+                && set.view(&key).is_some_and(|peer| !peer.is_banned())
             {
-                Arc::make_mut(record).update_status(PeerStatus::Banned, ban.since);
+                set.change(&key, |record| {
+                    record.update_status(PeerStatus::Banned, ban.since);
+                });
             }
             set.bans.insert(ban.target, ban);
         }
@@ -82,10 +84,16 @@ impl PeerSet {
         self.peers.is_empty()
     }
 
-    /// The peer with this key.
+    /// The peer with this key. Whoever wants to know one thing of it asks its [`view`](Self::view).
     #[must_use]
-    pub fn get(&self, key: &PeerKey) -> Option<&Arc<PeerRecord>> {
-        self.peers.get(key)
+    pub fn get(&self, key: &PeerKey) -> Option<PeerRecord> {
+        self.view(key).map(PeerView::to_record)
+    }
+
+    /// The peer with this key, to be read field by field.
+    #[must_use]
+    pub fn view(&self, key: &PeerKey) -> Option<PeerView<'_>> {
+        self.peers.get(key).map(PackedPeer::view)
     }
 
     /// True when the peer is known.
@@ -94,23 +102,24 @@ impl PeerSet {
         self.peers.contains_key(key)
     }
 
-    /// All peers in the order of their keys.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<PeerRecord>> {
-        self.peers.values()
+    /// All peers in the order of their keys. Whoever looks for some of them walks over the [`views`](Self::views).
+    pub fn iter(&self) -> impl Iterator<Item = PeerRecord> {
+        self.views().map(PeerView::to_record)
+    }
+
+    /// All peers in the order of their keys, to be read field by field.
+    pub fn views(&self) -> impl Iterator<Item = PeerView<'_>> {
+        self.views_after(None)
     }
 
     /// Peers whose keys come after `after`, in the order of their keys: the basis of paging.
-    pub fn iter_after(&self, after: Option<&PeerKey>) -> impl Iterator<Item = &Arc<PeerRecord>> {
-        self.peers.iter_after(after).map(|(_, record)| record)
+    pub fn views_after(&self, after: Option<&PeerKey>) -> impl Iterator<Item = PeerView<'_>> {
+        self.peers.iter_after(after).map(|(_, peer)| peer.view())
     }
 
     /// Peers with this address.
-    pub fn find_by_addr<'a>(
-        &'a self,
-        addr: &'a PeerAddr,
-    ) -> impl Iterator<Item = &'a Arc<PeerRecord>> {
-        self.iter()
-            .filter(move |record| record.addresses.iter().any(|known| known.addr == *addr))
+    pub fn find_by_addr(&self, addr: &PeerAddr) -> impl Iterator<Item = PeerView<'_>> {
+        self.views().filter(|peer| peer.has_address(addr))
     }
 
     /// Every ban, lapsed ones included.
@@ -163,9 +172,7 @@ impl PeerSet {
             changes.extend(match (old, new) {
                 (Some((key, _)), None) => Some(PeerChange::Removed(*key)),
                 (None, Some((key, _))) => Some(PeerChange::Added(*key)),
-                (Some((key, old)), Some((_, new))) if changed(old, new) => {
-                    Some(PeerChange::Updated(*key))
-                }
+                (Some((key, old)), Some((_, new))) if old != new => Some(PeerChange::Updated(*key)),
                 (Some(_), Some(_)) | (None, None) => None,
             });
         }
@@ -186,7 +193,7 @@ impl PeerSet {
     /// one of the two came from the other by patches, however many peers there are.
     #[must_use]
     pub fn differing_peers(&self, old: &Self) -> Vec<PeerKey> {
-        self.peers.differing_keys(&old.peers, Arc::ptr_eq)
+        self.peers.differing_keys(&old.peers, PackedPeer::eq)
     }
 
     /// Applies a patch: all of it or, on error, nothing.
@@ -271,7 +278,7 @@ impl PeerSet {
         self.mark_if_banned(&mut record, now);
         record.stats.first_seen = record.stats.first_seen.or(Some(now));
         changes.push(PeerChange::Added(record.key));
-        self.peers.insert(record.key, Arc::new(record));
+        self.peers.insert(record.key, record.into());
         Ok(())
     }
 
@@ -282,16 +289,15 @@ impl PeerSet {
         }
         self.mark_if_banned(&mut record, now);
         let key = record.key;
-        self.peers.insert(key, Arc::new(record));
+        self.peers.insert(key, record.into());
         Ok(PeerChange::Updated(key))
     }
 
     fn remove(&mut self, key: &PeerKey, by: Issuer) -> Result<PeerChange, PatchError> {
-        let record = self
-            .peers
-            .get(key)
+        let peer = self
+            .view(key)
             .ok_or_else(|| PatchError::UnknownPeer(key.peer_id()))?;
-        let seq = record.record.as_ref().map_or(0, SignedRecord::seq);
+        let seq = peer.seq().unwrap_or(0);
         self.forget(*key, Forgotten { seq, by })?;
         self.peers.remove(key);
         Ok(PeerChange::Removed(*key))
@@ -313,14 +319,10 @@ impl PeerSet {
         {
             return;
         }
-        let Some(known) = self.peers.get_mut(&key) else {
+        let Some(known) = self.view(&key) else {
             return self.learn_new(signed, now, max_peers, changes);
         };
-        if known
-            .record
-            .as_ref()
-            .is_some_and(|record| !signed.supersedes(record))
-        {
+        if known.signed().is_some_and(|known| !is_newer(signed, known)) {
             return;
         }
         if signed.is_leaving() && !known.is_reserved() {
@@ -340,10 +342,11 @@ impl PeerSet {
             }
             return;
         }
-        let record = Arc::make_mut(known);
-        record.source = record.source.min(PeerSource::Signed);
-        record.set_signed_addresses(signed.addresses());
-        record.record = Some(signed.clone());
+        self.change(&key, |record| {
+            record.source = record.source.min(PeerSource::Signed);
+            record.set_signed_addresses(signed.addresses());
+            record.record = Some(signed.clone());
+        });
         changes.push(PeerChange::Updated(key));
     }
 
@@ -377,10 +380,11 @@ impl PeerSet {
             changes.push(self.evict_ban(now)?);
         }
         if let BanTarget::Peer(key) = &target
-            && let Some(record) = self.peers.get_mut(key)
             && ban.is_active(now)
         {
-            Arc::make_mut(record).update_status(PeerStatus::Banned, ban.since);
+            self.change(key, |record| {
+                record.update_status(PeerStatus::Banned, ban.since);
+            });
         }
         self.bans.insert(target, ban);
         changes.push(PeerChange::Banned(target));
@@ -389,10 +393,8 @@ impl PeerSet {
 
     fn unban(&mut self, target: &BanTarget, now: Timestamp) -> Result<PeerChange, PatchError> {
         self.bans.remove(target).ok_or(PatchError::UnknownBan)?;
-        if let BanTarget::Peer(key) = target
-            && let Some(record) = self.peers.get_mut(key)
-        {
-            Arc::make_mut(record).update_status(PeerStatus::Unknown, now);
+        if let BanTarget::Peer(key) = target {
+            self.change(key, |record| record.update_status(PeerStatus::Unknown, now));
         }
         Ok(PeerChange::Unbanned(*target))
     }
@@ -411,10 +413,21 @@ impl PeerSet {
         changes: &mut Vec<PeerChange>,
         change: impl FnOnce(&mut PeerRecord),
     ) {
-        if let Some(record) = self.peers.get_mut(key) {
-            change(Arc::make_mut(record));
+        if self.change(key, change) {
             changes.push(PeerChange::Touched(*key));
         }
+    }
+
+    /// Changes a known peer; false, and nothing done, for an unknown one.
+    fn change(&mut self, key: &PeerKey, change: impl FnOnce(&mut PeerRecord)) -> bool {
+        let Some(mut record) = self.get(key) else {
+            return false;
+        };
+        change(&mut record);
+        if let Some(peer) = self.peers.get_mut(key) {
+            *peer = record.into();
+        }
+        true
     }
 
     /// Remembers a key. A full list drops what the node remembered for itself, never what the operator decided.
@@ -451,24 +464,23 @@ impl PeerSet {
             return Ok(None);
         }
         let victim = self
-            .peers
-            .values()
-            .filter(|record| !record.is_reserved())
-            .filter(|record| {
-                record.is_banned()
-                    || record.source == PeerSource::Hearsay
-                    || record.stats.consecutive_failures > 0
+            .views()
+            .filter(|peer| !peer.is_reserved())
+            .map(|peer| (peer, peer.stats()))
+            .filter(|(peer, stats)| {
+                peer.is_banned()
+                    || peer.source() == PeerSource::Hearsay
+                    || stats.consecutive_failures > 0
             })
-            .max_by_key(|record| {
-                let stats = &record.stats;
+            .max_by_key(|(peer, stats)| {
                 (
-                    record.is_banned(),
-                    record.source,
+                    peer.is_banned(),
+                    peer.source(),
                     stats.consecutive_failures,
                     stats.last_seen.is_none(),
                 )
             })
-            .map(|record| record.key)
+            .map(|(peer, _)| *peer.key())
             .ok_or(PatchError::Full {
                 what: "peers",
                 limit: max_peers,
@@ -499,9 +511,14 @@ impl PeerSet {
     }
 }
 
-/// True when two records differ; the same record is not compared.
-fn changed(old: &Arc<PeerRecord>, new: &Arc<PeerRecord>) -> bool {
-    !Arc::ptr_eq(old, new) && old != new
+/// True when a record takes the place of the one that is known.
+fn is_newer(record: &SignedRecord, known: SignedView<'_>) -> bool {
+    match record.seq().cmp(&known.seq()) {
+        Ordering::Equal => known
+            .to_record()
+            .is_none_or(|known| record.supersedes(&known)),
+        order => order.is_gt(),
+    }
 }
 
 fn check_texts(record: &PeerRecord) -> Result<(), PatchError> {

@@ -12,7 +12,7 @@ use crate::error::ErrorKind;
 use crate::key::PeerKey;
 use crate::patch::{PatchError, PeerChange, PeerOp, PeerPatch};
 use crate::peer::{PeerRecord, PeerStatus};
-use crate::set::PeerSet;
+use crate::set::{PeerSet, PeerView};
 
 /// What an [`PeerStore::apply`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,10 +210,9 @@ pub trait PeerStoreExt: PeerStore {
     ///
     /// # Errors
     /// It is not known.
-    fn read(&self, key: &PeerKey) -> Result<Arc<PeerRecord>, StoreError> {
+    fn read(&self, key: &PeerKey) -> Result<PeerRecord, StoreError> {
         let set = self.snapshot();
         set.get(key)
-            .cloned()
             .ok_or_else(|| PatchError::UnknownPeer(key.peer_id()).into())
     }
 
@@ -253,38 +252,41 @@ pub trait PeerStoreExt: PeerStore {
     }
 
     /// Every peer, in the order of their keys.
-    fn list_all(&self) -> Vec<Arc<PeerRecord>> {
-        self.snapshot().iter().cloned().collect()
+    fn list_all(&self) -> Vec<PeerRecord> {
+        self.snapshot().iter().collect()
     }
 
     /// At most `limit` peers whose keys come after `after`.
-    fn list_page(&self, after: Option<&PeerKey>, limit: usize) -> Vec<Arc<PeerRecord>> {
+    fn list_page(&self, after: Option<&PeerKey>, limit: usize) -> Vec<PeerRecord> {
         self.snapshot()
-            .iter_after(after)
+            .views_after(after)
             .take(limit)
-            .cloned()
+            .map(PeerView::to_record)
             .collect()
     }
 
     /// Peers with this status.
-    fn find_by_status(&self, status: PeerStatus) -> Vec<Arc<PeerRecord>> {
+    fn find_by_status(&self, status: PeerStatus) -> Vec<PeerRecord> {
         self.snapshot()
-            .iter()
-            .filter(|record| record.status == status)
-            .cloned()
+            .views()
+            .filter(|peer| peer.status() == status)
+            .map(PeerView::to_record)
             .collect()
     }
 
     /// Peers with this address.
-    fn find_by_addr(&self, addr: &PeerAddr) -> Vec<Arc<PeerRecord>> {
-        self.snapshot().find_by_addr(addr).cloned().collect()
+    fn find_by_addr(&self, addr: &PeerAddr) -> Vec<PeerRecord> {
+        self.snapshot()
+            .find_by_addr(addr)
+            .map(PeerView::to_record)
+            .collect()
     }
 
     /// How many peers have this status.
     fn count_by_status(&self, status: PeerStatus) -> usize {
         self.snapshot()
-            .iter()
-            .filter(|record| record.status == status)
+            .views()
+            .filter(|peer| peer.status() == status)
             .count()
     }
 

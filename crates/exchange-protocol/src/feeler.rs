@@ -81,15 +81,15 @@ impl Engine {
     fn pick_feeler(&mut self, now: Now) -> Option<(PeerKey, Vec<btcfed_core::PeerAddr>)> {
         let prefers_unmet = self.feeler.rng.chance(0.5);
         let (mut found, mut met_found) = ((None, 0), (None, 0));
-        for record in self.view.peers() {
-            let is_out_of_reach = self.sessions.get(&record.key).is_some()
-                || record.key == self.view.own_key()
-                || record.is_banned()
-                || self.view.is_banned(&record.key, now.wall);
-            if is_out_of_reach || record.dial_order().is_empty() {
+        for peer in self.view.peers() {
+            let is_out_of_reach = self.sessions.get(peer.key()).is_some()
+                || *peer.key() == self.view.own_key()
+                || peer.is_banned()
+                || self.view.is_banned(peer.key(), now.wall);
+            if is_out_of_reach || !peer.is_dialable() {
                 continue;
             }
-            let is_unmet = record.stats.last_seen.is_none();
+            let is_unmet = peer.stats().last_seen.is_none();
             let (slot, count) = if is_unmet == prefers_unmet {
                 &mut found
             } else {
@@ -98,10 +98,10 @@ impl Engine {
             // Reservoir sampling of one: each with the same probability.
             *count += 1;
             if self.feeler.rng.index(*count) == 0 {
-                *slot = Some(record);
+                *slot = Some(peer);
             }
         }
-        let record = found.0.or(met_found.0)?;
+        let record = found.0.or(met_found.0)?.to_record();
         let mut addrs = record.dial_order();
         addrs.truncate(limits::FEELER_ADDRESSES);
         Some((record.key, addrs))

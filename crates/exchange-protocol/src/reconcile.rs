@@ -117,7 +117,7 @@ impl Engine {
             let missing: Vec<SignedRecord> = found
                 .into_iter()
                 .filter(|item| item.record.key() != peer)
-                .map(|item| item.record.clone())
+                .filter_map(|item| item.record.to_record())
                 .collect();
             for record in missing {
                 session.known.remove(&record.key());

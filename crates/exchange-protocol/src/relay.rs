@@ -234,10 +234,13 @@ impl Engine {
     ) -> Option<Offence> {
         let mut offence = None;
         for record in contradictions {
-            let Some(known) = self.view.record_of(&record.key()).cloned() else {
+            let Some(known) = self.view.record_of(&record.key()) else {
                 continue;
             };
             // What is known of this owner and would change nothing costs no signature check.
+            let Some(known) = known.to_record() else {
+                continue;
+            };
             let is_told = self.equivocators.has(&record.key(), record.seq());
             if !record.contradicts(&known) || is_told && !record.would_supersede(&known) {
                 continue;
@@ -344,9 +347,12 @@ impl Engine {
             if !self.news.is_off_the_tree(id) {
                 continue;
             }
+            let Some(record) = record.to_record() else {
+                continue;
+            };
             self.news.pushed(id, *from);
             self.sessions
-                .visit(|peer, session| peer != from && session.tell_whole(record));
+                .visit(|peer, session| peer != from && session.tell_whole(&record));
         }
     }
 

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use btcfed_core::addr::AddrScope;
+use btcfed_core::record::SignedView;
 use btcfed_core::time::{MonotonicTime, Timestamp};
-use btcfed_core::{Issuer, PeerKey, PeerRecord, PeerSet, SignedRecord};
+use btcfed_core::{Issuer, PeerKey, PeerSet, PeerView, SignedRecord};
 
 use crate::limits;
 use crate::message::{Cell, RecordEntry, Summary};
@@ -31,7 +32,7 @@ pub(crate) struct View {
 /// A record to be listed, and its age.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listed<'a> {
-    pub(crate) record: &'a SignedRecord,
+    pub(crate) record: SignedView<'a>,
     pub(crate) age_s: u32,
 }
 
@@ -177,11 +178,11 @@ impl View {
         let mut overlay = self
             .overlay
             .range((start, Bound::Unbounded))
-            .map(|(_, record)| record)
+            .map(|(_, record)| record.view())
             .peekable();
         let mut stored = self
             .set
-            .iter_after(after)
+            .views_after(after)
             .filter_map(move |peer| listed(peer, now))
             .peekable();
         let merged = std::iter::from_fn(move || {
@@ -199,7 +200,7 @@ impl View {
                 }
             }
         });
-        merged.filter(move |listed| is_meaningful(listed.record, link))
+        merged.filter(move |listed| is_told(listed.record, link))
     }
 
     /// The summary of the list over a link, and of the versions that the peer has and this node declined: what both sides
@@ -273,10 +274,13 @@ impl View {
     /// What is listed of one peer over a link.
     fn item(&self, key: &PeerKey, link: AddrScope, now: Timestamp) -> Option<Listed<'_>> {
         let item = match self.overlay.get(key) {
-            Some(record) => Some(Listed { record, age_s: 0 }),
-            None => self.set.get(key).and_then(|peer| listed(peer, now)),
+            Some(record) => Some(Listed {
+                record: record.view(),
+                age_s: 0,
+            }),
+            None => self.set.view(key).and_then(|peer| listed(peer, now)),
         };
-        item.filter(|item| is_meaningful(item.record, link))
+        item.filter(|item| is_told(item.record, link))
     }
 
     /// How long the list over a link is.
@@ -296,27 +300,28 @@ impl View {
     }
 
     /// The record of this peer that is listed over a link.
-    fn listed_over(&self, key: &PeerKey, link: AddrScope) -> Option<&SignedRecord> {
-        current(&self.set, &self.overlay, key).filter(|record| is_meaningful(record, link))
+    fn listed_over(&self, key: &PeerKey, link: AddrScope) -> Option<SignedView<'_>> {
+        current(&self.set, &self.overlay, key).filter(|record| is_told(*record, link))
     }
 
     /// True for a learned peer, in the store or on its way there, whose key was never proven to this node.
     pub(crate) fn is_unmet(&self, key: &PeerKey) -> bool {
-        match self.set.get(key) {
-            Some(peer) => !peer.is_reserved() && peer.stats.last_seen.is_none(),
+        match self.set.view(key) {
+            Some(peer) => !peer.is_reserved() && peer.stats().last_seen.is_none(),
             None => self.overlay.contains_key(key),
         }
     }
 
     /// Everybody in the store.
-    pub(crate) fn peers(&self) -> impl Iterator<Item = &Arc<PeerRecord>> {
-        self.set.iter()
+    pub(crate) fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
+        self.set.views()
     }
 
     /// The record of a peer that counts, if it is known.
-    pub(crate) fn record_of(&self, key: &PeerKey) -> Option<&SignedRecord> {
-        let stored = || self.set.get(key).and_then(|peer| peer.record.as_ref());
-        self.overlay.get(key).or_else(stored)
+    pub(crate) fn record_of(&self, key: &PeerKey) -> Option<SignedView<'_>> {
+        let stored = || self.set.view(key).and_then(PeerView::signed);
+        let overlay = self.overlay.get(key).map(SignedRecord::view);
+        overlay.or_else(stored)
     }
 
     /// How many records there are at most. Costs nothing.
@@ -345,10 +350,7 @@ impl View {
 
 /// The highest sequence number that must not come again: the stored one, or the one it was forgotten with.
 fn stored_seq(set: &PeerSet, key: &PeerKey) -> Option<u64> {
-    let stored = set
-        .get(key)
-        .and_then(|peer| peer.record.as_ref())
-        .map(SignedRecord::seq);
+    let stored = set.view(key).and_then(PeerView::seq);
     let forgotten = set.forgotten_mark(key).map(|mark| match mark.by {
         Issuer::Operator => u64::MAX,
         Issuer::Node => mark.seq,
@@ -356,9 +358,10 @@ fn stored_seq(set: &PeerSet, key: &PeerKey) -> Option<u64> {
     stored.max(forgotten)
 }
 
-fn listed(peer: &Arc<PeerRecord>, now: Timestamp) -> Option<Listed<'_>> {
+fn listed(peer: PeerView<'_>, now: Timestamp) -> Option<Listed<'_>> {
     let record = shown(peer)?;
-    let news = peer.stats.last_seen.max(peer.stats.first_seen);
+    let stats = peer.stats();
+    let news = stats.last_seen.max(stats.first_seen);
     let age = news.map_or(0, |news| now.saturating_since(news).as_secs());
     Some(Listed {
         record,
@@ -367,8 +370,8 @@ fn listed(peer: &Arc<PeerRecord>, now: Timestamp) -> Option<Listed<'_>> {
 }
 
 /// The record of a stored peer, as far as it is shown to others.
-fn shown(peer: &PeerRecord) -> Option<&SignedRecord> {
-    peer.record.as_ref().filter(|_| !peer.is_banned())
+fn shown(peer: PeerView<'_>) -> Option<SignedView<'_>> {
+    peer.signed().filter(|_| !peer.is_banned())
 }
 
 /// What may be listed of one peer.
@@ -376,10 +379,9 @@ fn current<'a>(
     set: &'a PeerSet,
     overlay: &'a BTreeMap<PeerKey, SignedRecord>,
     key: &PeerKey,
-) -> Option<&'a SignedRecord> {
-    overlay
-        .get(key)
-        .or_else(|| set.get(key).and_then(|peer| shown(peer)))
+) -> Option<SignedView<'a>> {
+    let fresh = overlay.get(key).map(SignedRecord::view);
+    fresh.or_else(|| set.view(key).and_then(shown))
 }
 
 fn element(
@@ -398,33 +400,34 @@ fn visit_all(
 ) {
     let stored = stored_elements(set).filter(|element| !overlay.contains_key(&element.key));
     stored
-        .chain(overlay.values().filter_map(as_element))
+        .chain(
+            overlay
+                .values()
+                .map(SignedRecord::view)
+                .filter_map(as_element),
+        )
         .for_each(|element| visit(&element));
 }
 
 /// The elements of a store's snapshot.
 pub(crate) fn stored_elements(set: &PeerSet) -> impl Iterator<Item = Element> {
-    set.iter()
+    set.views()
         .filter_map(|peer| shown(peer).and_then(as_element))
 }
 
 /// The element of one peer of a store's snapshot.
 pub(crate) fn stored_element(set: &PeerSet, key: &PeerKey) -> Option<Element> {
-    set.get(key)
-        .and_then(|peer| shown(peer))
-        .and_then(as_element)
+    set.view(key).and_then(shown).and_then(as_element)
 }
 
 /// A record without any address that means something to somebody is no element of any list.
-fn as_element(record: &SignedRecord) -> Option<Element> {
+fn as_element(record: SignedView<'_>) -> Option<Element> {
     let links = [
         (AddrScope::Public, Reach::Public),
         (AddrScope::Private, Reach::Private),
         (AddrScope::Loopback, Reach::Loopback),
     ];
-    let reach = links
-        .into_iter()
-        .find(|(link, _)| is_meaningful(record, *link));
+    let reach = links.into_iter().find(|(link, _)| is_told(record, *link));
     reach.map(|(_, reach)| Element {
         key: record.key(),
         seq: record.seq(),
@@ -434,10 +437,11 @@ fn as_element(record: &SignedRecord) -> Option<Element> {
 
 /// True when at least one address of `record` means something to the other end of a link of scope `link`.
 pub(crate) fn is_meaningful(record: &SignedRecord, link: AddrScope) -> bool {
-    record
-        .addresses()
-        .iter()
-        .any(|addr| crosses(addr.scope(), link))
+    is_told(record.view(), link)
+}
+
+fn is_told(record: SignedView<'_>, link: AddrScope) -> bool {
+    record.has_scope(|scope| crosses(scope, link))
 }
 
 /// True when an address of scope `addr` may be told over a link of scope `link`. Link-local addresses and metadata
@@ -481,7 +485,7 @@ mod tests {
 
     fn listed(view: &View, after: Option<&PeerKey>) -> Vec<SignedRecord> {
         let list = view.list(after, AddrScope::Private, Timestamp::UNIX_EPOCH);
-        list.map(|item| item.record.clone()).collect()
+        list.filter_map(|item| item.record.to_record()).collect()
     }
 
     #[test]

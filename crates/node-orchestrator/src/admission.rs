@@ -25,10 +25,10 @@ impl Admission {
         match config.peers.mode {
             PeersMode::Open => Self { admitted: None },
             PeersMode::Allowlist => {
-                let chosen = set.iter().filter(|record| record.is_reserved());
+                let chosen = set.views().filter(|peer| peer.is_reserved());
                 let entries = config.peers.bootstrap.iter();
                 let admitted = chosen
-                    .map(|record| record.key)
+                    .map(|peer| *peer.key())
                     .chain(entries.filter_map(|entry| Some(entry.peer_id?.key())))
                     .chain(resolved.copied())
                     .collect();
@@ -57,8 +57,8 @@ impl Admission {
         if self.admitted.is_none() {
             return 0;
         }
-        set.iter()
-            .filter(|record| !record.is_banned() && !self.admits(&record.key))
+        set.views()
+            .filter(|peer| !peer.is_banned() && !self.admits(peer.key()))
             .count()
     }
 }

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use btcfed_core::addr::{AddrScope, PeerAddr};
@@ -17,7 +16,7 @@ use btcfed_core::key::PeerKey;
 use btcfed_core::network::{CommandId, Direction};
 use btcfed_core::peer::{AddressSource, PeerRecord};
 use btcfed_core::rng::SeededRng;
-use btcfed_core::set::PeerSet;
+use btcfed_core::set::{PeerSet, PeerView};
 use btcfed_core::time::{MonotonicTime, Now};
 
 use crate::admission::Admission;
@@ -149,9 +148,9 @@ impl Dialer {
                 )),
             }
         }
-        for record in view.set.iter().filter(|record| record.is_reserved()) {
-            let addrs = by_peer.entry(record.key).or_default();
-            let known = dialable(record);
+        for peer in view.set.views().filter(|peer| peer.is_reserved()) {
+            let addrs = by_peer.entry(*peer.key()).or_default();
+            let known = dialable(&peer.to_record());
             addrs.retain(|addr| !known.contains(addr));
             addrs.splice(0..0, known);
         }
@@ -210,22 +209,22 @@ impl Dialer {
         if missing == 0 {
             return;
         }
-        let mut candidates: Vec<&Arc<PeerRecord>> = view
+        let mut candidates: Vec<PeerView<'_>> = view
             .set
-            .iter()
-            .filter(|record| !record.is_reserved() && !record.is_banned() && record.key != view.own)
-            .filter(|record| !view.connections.contains(&record.key))
-            .filter(|record| view.admission.admits(&record.key))
+            .views()
+            .filter(|peer| !peer.is_reserved() && !peer.is_banned() && *peer.key() != view.own)
+            .filter(|peer| !view.connections.contains(peer.key()))
+            .filter(|peer| view.admission.admits(peer.key()))
             .collect();
         rng.shuffle(&mut candidates);
         let mut networks = networks_of(view);
-        for record in in_order(view, candidates, &mut networks) {
+        for peer in in_order(view, candidates, &mut networks) {
             if missing == 0 {
                 break;
             }
-            let addrs = dialable(record);
+            let addrs = dialable(&peer.to_record());
             if !addrs.is_empty()
-                && self.try_start(view, Target::Peer(record.key), addrs, next_id, dials)
+                && self.try_start(view, Target::Peer(*peer.key()), addrs, next_id, dials)
             {
                 missing -= 1;
             }
@@ -255,7 +254,7 @@ impl Dialer {
             return false;
         }
         let chosen = matches!(&target, Target::Address(_))
-            || matches!(&target, Target::Peer(peer) if view.set.get(peer).is_none_or(|record| record.is_reserved()));
+            || matches!(&target, Target::Peer(peer) if view.set.view(peer).is_none_or(PeerView::is_reserved));
         if let (Target::Peer(peer), false) = (&target, chosen)
             && let Some(at) = self.claims.retain_free(now, peer, &mut addrs)
         {
@@ -473,34 +472,34 @@ fn network(addr: &PeerAddr) -> Option<Network> {
 /// that has its share of connections come last.
 fn in_order<'a>(
     view: &View<'_>,
-    mut candidates: Vec<&'a Arc<PeerRecord>>,
+    mut candidates: Vec<PeerView<'a>>,
     networks: &mut BTreeMap<Network, usize>,
-) -> Vec<&'a Arc<PeerRecord>> {
-    let met = |record: &PeerRecord| record.stats.last_seen.filter(|_| record.is_valid());
+) -> Vec<PeerView<'a>> {
+    let met = |peer: &PeerView<'_>| peer.stats().last_seen.filter(|_| peer.is_valid());
     let mut last_met: Vec<_> = candidates
         .iter()
-        .filter_map(|record| Some((met(record)?, record.key)))
+        .filter_map(|peer| Some((met(peer)?, *peer.key())))
         .collect();
     last_met.sort_by(|one, other| other.cmp(one));
     last_met.truncate(ANCHORS);
     let stale_after = view.config.peers.stale_after;
-    candidates.sort_by_key(|record| {
-        let is_anchor = last_met.iter().any(|(_, key)| *key == record.key);
-        let is_stale = is_silent(record, view.now.wall, stale_after);
-        (is_stale, record.stats.consecutive_failures, !is_anchor)
+    candidates.sort_by_cached_key(|peer| {
+        let is_anchor = last_met.iter().any(|(_, key)| key == peer.key());
+        let is_stale = is_silent(*peer, view.now.wall, stale_after);
+        (is_stale, peer.stats().consecutive_failures, !is_anchor)
     });
     let (mut first, mut last) = (Vec::new(), Vec::new());
-    for record in candidates {
-        let addr = record.addresses.first().map(|known| &known.addr);
-        match addr.and_then(network) {
-            None => first.push(record),
+    for peer in candidates {
+        let addr = peer.addresses().next().map(|known| known.addr);
+        match addr.as_ref().and_then(network) {
+            None => first.push(peer),
             Some(network) => {
                 let taken = networks.entry(network).or_default();
                 *taken += 1;
                 if *taken <= MAX_PER_NETWORK {
-                    first.push(record);
+                    first.push(peer);
                 } else {
-                    last.push(record);
+                    last.push(peer);
                 }
             }
         }

@@ -415,7 +415,7 @@ impl NodeLogic {
         match change {
             PeerChange::Added(key) => {
                 self.counters.peers_added += 1;
-                let source = self.set.get(key).map(|record| record.source.as_str());
+                let source = self.set.view(key).map(|peer| peer.source().as_str());
                 if self.admission.admits(key) {
                     tracing::info!(peer = %key.peer_id(), source, known = self.set.len(), "peer added");
                 } else {
@@ -436,12 +436,8 @@ impl NodeLogic {
             }
             PeerChange::Updated(key) => {
                 let addrs = |set: &PeerSet| {
-                    set.get(key).map(|r| {
-                        r.addresses
-                            .iter()
-                            .map(|a| a.addr.clone())
-                            .collect::<BTreeSet<_>>()
-                    })
+                    let addresses = set.view(key).map(|peer| peer.addresses());
+                    addresses.map(|all| all.map(|known| known.addr).collect::<BTreeSet<_>>())
                 };
                 if addrs(before) != addrs(&self.set) {
                     self.dialer.reset(key);

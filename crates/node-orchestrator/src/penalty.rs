@@ -5,7 +5,7 @@ use btcfed_core::exchange::Reaction;
 use btcfed_core::key::PeerKey;
 use btcfed_core::network::NetworkCommand;
 use btcfed_core::patch::{PeerOp, PeerPatch};
-use btcfed_core::set::PeerSet;
+use btcfed_core::set::{PeerSet, PeerView};
 use btcfed_core::time::Timestamp;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) fn react(
     reaction: Reaction,
     reason: &str,
 ) -> Vec<Action> {
-    let chosen = set.get(&peer).is_some_and(|record| record.is_reserved());
+    let chosen = set.view(&peer).is_some_and(PeerView::is_reserved);
     let disconnect = Action::Network(NetworkCommand::Disconnect { peer });
     match reaction {
         Reaction::Warn | Reaction::Throttle => {

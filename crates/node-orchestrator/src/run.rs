@@ -410,7 +410,7 @@ impl Node {
             lost_listeners: self.logic.lost.all().to_vec(),
             announced: self.logic.announced(),
             known: set.len(),
-            banned: set.iter().filter(|record| record.is_banned()).count(),
+            banned: set.views().filter(|peer| peer.is_banned()).count(),
             waiting: self.logic.waiting(),
             connections: self.logic.connections.iter().cloned().collect(),
             config_revision: self.revision,

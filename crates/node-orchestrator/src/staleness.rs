@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use btcfed_core::config::PeersConfig;
 use btcfed_core::key::PeerKey;
-use btcfed_core::peer::{PeerRecord, PeerStatus};
+use btcfed_core::peer::PeerStatus;
 use btcfed_core::rng::SeededRng;
-use btcfed_core::set::PeerSet;
+use btcfed_core::set::{PeerSet, PeerView};
 use btcfed_core::time::{MonotonicTime, Now, Timestamp};
 
 /// How often the list is looked through.
@@ -22,13 +22,11 @@ pub(crate) const MAX_FORGOTTEN_PER_SWEEP: usize = 1_000;
 pub(crate) const MAX_CLOCK_ERROR: Duration = Duration::from_secs(24 * 3600);
 
 /// When a peer was last heard of. A record signed in the future says nothing.
-pub(crate) fn last_heard(record: &PeerRecord, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn last_heard(peer: PeerView<'_>, now: Timestamp) -> Option<Timestamp> {
     let latest = now.saturating_add(MAX_CLOCK_ERROR);
-    let signed = record
-        .record
-        .as_ref()
-        .map(|record| Timestamp::from_millis(record.seq()));
-    [record.stats.last_seen, record.stats.first_seen, signed]
+    let signed = peer.seq().map(Timestamp::from_millis);
+    let stats = peer.stats();
+    [stats.last_seen, stats.first_seen, signed]
         .into_iter()
         .flatten()
         .filter(|at| *at <= latest)
@@ -36,9 +34,8 @@ pub(crate) fn last_heard(record: &PeerRecord, now: Timestamp) -> Option<Timestam
 }
 
 /// True when a learned peer has not been heard of for `after`.
-pub(crate) fn is_silent(record: &PeerRecord, now: Timestamp, after: Duration) -> bool {
-    !record.is_reserved()
-        && last_heard(record, now).is_some_and(|at| now.saturating_since(at) >= after)
+pub(crate) fn is_silent(peer: PeerView<'_>, now: Timestamp, after: Duration) -> bool {
+    !peer.is_reserved() && last_heard(peer, now).is_some_and(|at| now.saturating_since(at) >= after)
 }
 
 /// Looks through the list from time to time.
@@ -85,17 +82,17 @@ impl Sweeper {
             tracing::warn!("the clock jumped; the age of peers is not judged by it this time");
             return Vec::new();
         }
-        let is_useless = |record: &PeerRecord| {
+        let is_useless = |peer: &PeerView<'_>| {
             matches!(
-                record.status,
+                peer.status(),
                 PeerStatus::Inaccessible | PeerStatus::Unknown
             )
         };
-        set.iter()
-            .filter(|record| is_useless(record) && !is_connected(&record.key))
-            .filter(|record| is_silent(record, now.wall, config.forget_after))
+        set.views()
+            .filter(|peer| is_useless(peer) && !is_connected(peer.key()))
+            .filter(|peer| is_silent(*peer, now.wall, config.forget_after))
             .take(MAX_FORGOTTEN_PER_SWEEP)
-            .map(|record| record.key)
+            .map(|peer| *peer.key())
             .collect()
     }
 }
@@ -105,7 +102,7 @@ mod tests {
     use super::*;
     use btcfed_core::config::NodeConfig;
     use btcfed_core::patch::{PeerOp, PeerPatch};
-    use btcfed_core::peer::PeerSource;
+    use btcfed_core::peer::{PeerRecord, PeerSource};
     use btcfed_core::record::SignedRecord;
     use btcfed_core::testing::{test_addr, test_key, test_secret};
 
@@ -178,7 +175,7 @@ mod tests {
             let patch = PeerPatch::one(PeerOp::Learn(signed.unwrap()));
             let set = set().apply(&patch, now(20, 0)).unwrap().0;
             !is_silent(
-                set.get(&test_key(2)).unwrap(),
+                set.view(&test_key(2)).unwrap(),
                 now(40, 0).wall,
                 Duration::from_secs(30 * DAY),
             )

@@ -130,7 +130,7 @@ async fn an_address_where_somebody_else_or_this_node_answers_is_left_out_and_the
         })
         .await;
         node.connect_as(1, Direction::Outbound, Some(id)).await;
-        let known = node.store.snapshot().get(&test_key(1)).cloned().unwrap();
+        let known = node.store.snapshot().get(&test_key(1)).unwrap();
         assert_eq!(known.stats.consecutive_failures, 0);
         node.tell(NetworkEvent::Disconnected {
             peer: test_key(1),
@@ -627,7 +627,7 @@ async fn on_an_allowlist_learned_peers_wait_until_the_operator_adds_them() {
     let status = node.handle.status().await.unwrap();
     assert_eq!((status.known, status.waiting), (1, 1));
 
-    let mut approved = (*node.store.read(&test_key(1)).unwrap()).clone();
+    let mut approved = node.store.read(&test_key(1)).unwrap();
     approved.source = PeerSource::Operator;
     node.store.update(approved).await.unwrap();
     let (_, peer, _) = node.next_dial().await;

@@ -92,6 +92,6 @@ async fn while_the_disk_stalls_for_ten_seconds_peers_and_operators_are_answered(
     // And when the disk is back, everything is caught up with.
     assert!(reloading.await.unwrap().is_ok());
     sleep(3 * STALL).await;
-    let known = node.store.snapshot().get(&test_key(1)).cloned().unwrap();
+    let known = node.store.snapshot().get(&test_key(1)).unwrap();
     assert!(known.stats.last_seen.is_some());
 }

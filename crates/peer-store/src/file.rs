@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use btcfed_core::PeerSet;
 use btcfed_core::patch::PeerChange;
-use btcfed_core::peer::PeerRecord;
+use btcfed_core::set::PackedPeer;
 use btcfed_core::store::{StoreError, StoreEvent};
 
 use crate::disk::base::{self, Base};
@@ -330,11 +330,11 @@ impl TheFile {
     fn recall(&mut self, base: Document, file: &Document) {
         let is_same = base.generation == file.generation;
         let unreadable = file.claimed();
-        let is_known = |record: &&Arc<PeerRecord>| is_same || unreadable.contains(&record.key);
-        let peers = base.peers().filter(is_known).map(Arc::clone);
+        let is_known = |peer: &&PackedPeer| is_same || unreadable.contains(peer.key());
+        let peers = base.peers().filter(is_known).cloned();
         let bans = base.bans().filter(|_| is_same);
         let marks = base.forgotten().filter(|_| is_same);
-        let set = PeerSet::from_shared(
+        let set = PeerSet::from_packed(
             peers,
             bans.map(|(_, ban)| ban.clone()),
             marks.map(|(key, mark)| (*key, *mark)),

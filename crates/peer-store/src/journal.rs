@@ -298,7 +298,7 @@ impl Open {
         let mut entries = Vec::new();
         for place in places {
             let entry = set.entry(place);
-            if entry.is_same(&self.logged.entry(place)) {
+            if entry == self.logged.entry(place) {
                 continue;
             }
             if codec::encode(&entry, &mut frame).is_none() || frame.len() > MAX_FRAME_BYTES {

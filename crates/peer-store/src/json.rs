@@ -107,7 +107,7 @@ pub fn write(contents: &Contents) -> String {
     list(
         &mut out,
         "peers",
-        set.iter().map(|record| peer_value(record)),
+        set.iter().map(|record| peer_value(&record)),
     );
     list(
         &mut out,

@@ -15,6 +15,7 @@ use btcfed_core::peer::{
     AddressSource, Forgotten, PeerAddress, PeerRecord, PeerSource, PeerStatus,
 };
 use btcfed_core::record::SignedRecord;
+use btcfed_core::set::{PackedPeer, PeerView};
 
 use crate::text::document::Document;
 use crate::text::run::{Before, Walk};
@@ -78,12 +79,12 @@ pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merge
         keeps_missing,
     );
     // Each of them once: of two entries with one key the document refuses the second.
-    let mut peers: Vec<Arc<PeerRecord>> = Vec::with_capacity(file.peers().count());
+    let mut peers: Vec<PackedPeer> = Vec::with_capacity(file.peers().count());
     let (mut walk, mut met) = (Walk::new(memory), 0);
     for written in file.peers() {
-        let known = walk.find(&written.key);
+        let known = walk.find(written.key());
         met += usize::from(known.is_some());
-        peers.extend(merge.present(before.find(&written.key), written, known, &mut marks));
+        peers.extend(merge.present(before.find(written.key()), written, known, &mut marks));
     }
     if met < memory.len() {
         let lists = (&mut peers, &mut marks);
@@ -92,10 +93,10 @@ pub(crate) fn merge(base: &Document, file: &Document, memory: &PeerSet) -> Merge
     let bans = three_way(base.bans(), file.bans(), memory_bans(memory), keeps_missing);
     merge.bans(memory, &bans, &mut peers);
     if !marks.is_empty() {
-        let here: HashSet<PeerKey> = peers.iter().map(|record| record.key).collect();
+        let here: HashSet<PeerKey> = peers.iter().map(|record| *record.key()).collect();
         marks.retain(|key, _| !here.contains(key));
     }
-    let set = PeerSet::from_shared(peers, bans.into_values(), marks);
+    let set = PeerSet::from_packed(peers, bans.into_values(), marks);
     Merged {
         set,
         adopted: merge.adopted,
@@ -199,38 +200,41 @@ impl Merge {
     /// A peer that the file has.
     fn present(
         &mut self,
-        before: Option<&Arc<PeerRecord>>,
-        written: &Arc<PeerRecord>,
-        known: Option<&Arc<PeerRecord>>,
+        before: Option<&PackedPeer>,
+        written: &PackedPeer,
+        known: Option<PeerView<'_>>,
         marks: &mut BTreeMap<PeerKey, Forgotten>,
-    ) -> Option<Arc<PeerRecord>> {
-        let is_edited = || before.is_none_or(|before| !same_words(before, written));
+    ) -> Option<PackedPeer> {
+        let is_edited = || {
+            let before = before.map(PackedPeer::to_record);
+            before.is_none_or(|before| !same_words(&before, &written.to_record()))
+        };
         match (before, known) {
-            (Some(before), Some(known)) if Arc::ptr_eq(before, written) || before == written => {
-                Some(Arc::clone(known))
-            }
-            (Some(before), Some(known)) => {
-                let merged = blend(before, written, known);
-                self.compare(known, &merged);
-                Some(Arc::new(merged))
-            }
-            (None, Some(known)) => {
-                let merged = blend(known, written, known);
-                self.compare(known, &merged);
-                Some(Arc::new(merged))
+            (Some(before), Some(known)) if before == written => Some(known.to_packed()),
+            (before, Some(known)) => {
+                let known = known.to_record();
+                let before = before.map(PackedPeer::to_record);
+                let merged = blend(
+                    before.as_ref().unwrap_or(&known),
+                    &written.to_record(),
+                    &known,
+                );
+                self.compare(&known, &merged);
+                Some(merged.into())
             }
             // Removed in memory, untouched in the file: it stays removed.
             (Some(_), None) if !is_edited() => None,
             (_, None) => {
-                let seq = written.record.as_ref().map_or(0, SignedRecord::seq);
-                let mark = marks.get(&written.key);
+                let (key, view) = (written.key(), written.view());
+                let seq = view.seq().unwrap_or(0);
+                let mark = marks.get(key);
                 let is_refused = |mark: &Forgotten| mark.by == Issuer::Operator || seq <= mark.seq;
-                if !written.source.is_chosen_by_operator() && mark.is_some_and(is_refused) {
+                if !view.source().is_chosen_by_operator() && mark.is_some_and(is_refused) {
                     return None;
                 }
-                marks.remove(&written.key);
-                self.note(&written.key, "peer", "", "added");
-                Some(Arc::clone(written))
+                marks.remove(key);
+                self.note(key, "peer", "", "added");
+                Some(written.clone())
             }
         }
     }
@@ -242,34 +246,35 @@ impl Merge {
         file: &Document,
         memory: &PeerSet,
         doubt: &Doubt,
-        (peers, marks): (&mut Vec<Arc<PeerRecord>>, &mut BTreeMap<PeerKey, Forgotten>),
+        (peers, marks): (&mut Vec<PackedPeer>, &mut BTreeMap<PeerKey, Forgotten>),
     ) {
-        let here: HashSet<PeerKey> = file.peers().map(|record| record.key).collect();
+        let here: HashSet<PeerKey> = file.peers().map(|record| *record.key()).collect();
         let unreadable = file.broken();
         let is_torn = !file.damage.is_empty();
-        for known in memory.iter().filter(|known| !here.contains(&known.key)) {
-            let was_written = before.find(&known.key).is_some();
-            let was_withheld = base.withheld.contains(&known.key);
-            if !(was_written || was_withheld) || unreadable.contains(&known.key) {
-                peers.push(Arc::clone(known));
+        for known in memory.views().filter(|known| !here.contains(known.key())) {
+            let key = *known.key();
+            let was_written = before.find(&key).is_some();
+            let was_withheld = base.withheld.contains(&key);
+            if !(was_written || was_withheld) || unreadable.contains(&key) {
+                peers.push(known.to_packed());
             } else if was_withheld && doubt.remains() {
-                self.withheld.insert(known.key);
-                peers.push(Arc::clone(known));
+                self.withheld.insert(key);
+                peers.push(known.to_packed());
             } else if is_torn {
-                peers.push(Arc::clone(known));
+                peers.push(known.to_packed());
             } else if let Some(line) = doubt.new_at.filter(|_| was_written) {
-                self.withheld.insert(known.key);
-                self.waits.push((known.key, line));
-                peers.push(Arc::clone(known));
+                self.withheld.insert(key);
+                self.waits.push((key, line));
+                peers.push(known.to_packed());
             } else {
-                let seq = known.record.as_ref().map_or(0, SignedRecord::seq);
+                let seq = known.seq().unwrap_or(0);
                 let mark = Forgotten {
                     seq,
                     by: Issuer::Operator,
                 };
-                let entry = marks.entry(known.key).or_insert(mark);
+                let entry = marks.entry(key).or_insert(mark);
                 entry.seq = entry.seq.max(seq);
-                self.note(&known.key, "peer", words(known), "removed");
+                self.note(&key, "peer", words(&known.to_record()), "removed");
             }
         }
     }
@@ -279,7 +284,7 @@ impl Merge {
         &mut self,
         memory: &PeerSet,
         bans: &BTreeMap<BanTarget, Ban>,
-        peers: &mut [Arc<PeerRecord>],
+        peers: &mut [PackedPeer],
     ) {
         let mut lifted = HashSet::new();
         for ban in memory.bans().filter(|ban| !bans.contains_key(&ban.target)) {
@@ -291,13 +296,15 @@ impl Merge {
             });
             lifted.insert(ban.target);
         }
-        let is_freed = |record: &&mut Arc<PeerRecord>| {
+        let is_freed = |peer: &&mut PackedPeer| {
             !lifted.is_empty()
-                && record.is_banned()
-                && lifted.contains(&BanTarget::Peer(record.key))
+                && peer.view().is_banned()
+                && lifted.contains(&BanTarget::Peer(*peer.key()))
         };
-        for record in peers.iter_mut().filter(is_freed) {
-            Arc::make_mut(record).status = PeerStatus::Unknown;
+        for peer in peers.iter_mut().filter(is_freed) {
+            let mut record = peer.to_record();
+            record.status = PeerStatus::Unknown;
+            *peer = record.into();
         }
         let known: BTreeMap<&BanTarget, &Ban> = memory_bans(memory).collect();
         for (about, ban) in bans
@@ -577,17 +584,13 @@ mod tests {
                 addrs: vec![test_addr(1)],
             },
         );
-        let mut renamed = (**memory.get(&test_key(1)).unwrap()).clone();
+        let mut renamed = memory.get(&test_key(1)).unwrap();
         renamed.name = Some("memory".into());
         renamed.note = Some("memory".into());
         let memory = apply(&memory, PeerOp::Update(Box::new(renamed)));
         let file =
             parse(&text(&base).replace("    state", "    name: file\n    pinned: true\n    state"));
-        let record = merge(&base, &file, &memory)
-            .set
-            .get(&test_key(1))
-            .unwrap()
-            .clone();
+        let record = merge(&base, &file, &memory).set.get(&test_key(1)).unwrap();
         assert_eq!(
             (
                 record.name.as_deref(),
@@ -773,7 +776,10 @@ mod tests {
             |seq, port| SignedRecord::sign(&test_secret(1), seq, &[test_addr(port)]).unwrap();
         let set = apply(&PeerSet::default(), PeerOp::Learn(sign(1, 1)));
         let base = written(&set);
-        assert_eq!(base.peers().next().unwrap().source, PeerSource::Signed);
+        assert_eq!(
+            base.peers().next().unwrap().view().source(),
+            PeerSource::Signed
+        );
         let edited = merge(
             &base,
             &parse(&text(&base).replace("- /ip4/10.0.0.1/tcp/1\n", "- /ip4/10.0.0.9/tcp/1\n")),

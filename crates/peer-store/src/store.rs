@@ -11,8 +11,8 @@ use btcfed_core::PeerSet;
 use btcfed_core::ban::Issuer;
 use btcfed_core::config::NodeConfig;
 use btcfed_core::patch::{PeerChange, PeerOp, PeerPatch};
-use btcfed_core::peer::PeerRecord;
 use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
+use btcfed_core::set::PeerView;
 use btcfed_core::store::{
     Applied, PeerStore, Reloaded, SkippedEntry, StoreError, StoreEvents, StoreHealth,
 };
@@ -108,17 +108,18 @@ impl FilePeerStore {
     /// As for [`apply`](Self::apply), if any peer is that old. Nothing changed.
     pub fn prune(&self, older_than: Duration) -> Result<Applied, StoreError> {
         let now = self.shared.options.clock.now();
-        let is_old = |record: &&Arc<PeerRecord>| {
-            let heard = record.stats.last_seen.or(record.stats.first_seen);
-            !record.is_reserved()
+        let is_old = |peer: &PeerView<'_>| {
+            let stats = peer.stats();
+            let heard = stats.last_seen.or(stats.first_seen);
+            !peer.is_reserved()
                 && heard.is_some_and(|heard| now.wall.saturating_since(heard) > older_than)
         };
-        let remove = |record: &Arc<PeerRecord>| PeerOp::Remove {
-            key: record.key,
+        let remove = |peer: PeerView<'_>| PeerOp::Remove {
+            key: *peer.key(),
             by: Issuer::Node,
         };
         self.wait_for(|set| {
-            let patch: PeerPatch = set.iter().filter(is_old).map(remove).collect();
+            let patch: PeerPatch = set.views().filter(is_old).map(remove).collect();
             Ok(set.apply(&patch, now)?)
         })
     }

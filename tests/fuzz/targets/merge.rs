@@ -90,7 +90,7 @@ fuzz_target!(|bytes: &[u8]| {
                 .snapshot();
             let keys = |set: &btcfed_core::PeerSet| -> Vec<_> {
                 set.iter()
-                    .map(|peer| (peer.key, peer.addresses.clone()))
+                    .map(|peer| (peer.key, peer.addresses))
                     .collect()
             };
             assert_eq!(keys(&again), keys(&once));

@@ -90,7 +90,7 @@ impl Journal {
     fn note(&self, event: &NodeEvent) {
         let now = self.clock.now().wall;
         let (name, peer, mut fields) = described(event);
-        let label = peer.and_then(|key| self.store.snapshot().get(&key)?.name.clone());
+        let label = peer.and_then(|key| self.store.snapshot().get(&key)?.name);
         let mut state = self.state();
         state.seq += 1;
         let mut document = Map::new();

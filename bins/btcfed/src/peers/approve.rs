@@ -25,7 +25,7 @@ pub(super) fn waiting(desk: &Desk<'_>) -> Result<Value, CliError> {
     let waiting: Vec<Value> = set
         .iter()
         .filter(|record| mode == "allowlist" && waits(desk, config, record))
-        .map(|record| view::peer(record, None))
+        .map(|record| view::peer(&record, None))
         .collect();
     Ok(view::with_schema(
         "peers-approve",
@@ -55,7 +55,7 @@ pub(super) async fn approve(store: &dyn PeerStore, wanted: &str) -> Result<Value
         return Err(CliError::new(Exit::Failed, "config", reason)
             .hint("lift the ban first: `btcfed peers unban PEER`"));
     }
-    let mut record = (*known).clone();
+    let mut record = known.clone();
     record.source = PeerSource::Operator;
     let (changed, durable) = labels::update(store, &known, &record).await?;
     Ok(view::with_schema(

@@ -141,7 +141,7 @@ pub(crate) fn spelled(target: &BanTarget) -> (&'static str, String) {
 
 fn name(set: &PeerSet, target: &BanTarget) -> Option<String> {
     match target {
-        BanTarget::Peer(key) => set.get(key)?.name.clone(),
+        BanTarget::Peer(key) => set.view(key)?.name().map(str::to_owned),
         BanTarget::Cidr(_) | BanTarget::Ip(_) => None,
     }
 }

@@ -29,12 +29,12 @@ pub(super) async fn apply(
     let wrong = |reason: String| CliError::new(Exit::Data, "config", reason);
     let mut records = Vec::new();
     for value in request.params["entries"].as_array().into_iter().flatten() {
-        records.push(Arc::new(Entry::from_json(value).map_err(wrong)?.record()));
+        records.push(Entry::from_json(value).map_err(wrong)?.record());
     }
     let document = request.optional_text("document");
     let document = document.map(|text| wire::read_document(text, now).map_err(wrong));
     let document = document.transpose()?.unwrap_or_default();
-    records.extend(document.iter().cloned());
+    records.extend(document.iter());
     let mut import = Import {
         set: store.snapshot(),
         own,
@@ -73,11 +73,11 @@ impl Import {
                 ("add", details)
             }
             Some(known) => {
-                let record = merged(known, new);
-                if record == **known {
+                let record = merged(&known, new);
+                if record == known {
                     ("same", Vec::new())
                 } else {
-                    let details = difference(known, &record);
+                    let details = difference(&known, &record);
                     self.patch.ops.push(PeerOp::Update(Box::new(record)));
                     ("update", details)
                 }

@@ -20,7 +20,7 @@ pub(super) async fn pin(
     pinned: bool,
 ) -> Result<Value, CliError> {
     let known = find(&store.snapshot(), wanted)?;
-    let mut record = (*known).clone();
+    let mut record = known.clone();
     record.pinned = pinned;
     let command = if pinned { "peers-pin" } else { "peers-unpin" };
     save(store, command, &known, record).await
@@ -35,7 +35,7 @@ pub(super) async fn rename(
     let set = store.snapshot();
     let known = find(&set, wanted)?;
     check_name(&set, known.key, name)?;
-    let mut record = (*known).clone();
+    let mut record = known.clone();
     record.name = (!name.is_empty()).then(|| name.to_owned());
     save(store, "peers-rename", &known, record).await
 }
@@ -61,10 +61,8 @@ pub(super) async fn replace(
         return Err(CliError::new(Exit::Data, "config", reason));
     }
     let known = set.get(&key);
-    let mut record = known.map_or_else(
-        || PeerRecord::new(key, PeerSource::Operator),
-        |known| (**known).clone(),
-    );
+    let is_known = known.is_some();
+    let mut record = known.unwrap_or_else(|| PeerRecord::new(key, PeerSource::Operator));
     record.source = PeerSource::Operator;
     record.name.clone_from(&old.name);
     record.note.clone_from(&old.note);
@@ -75,7 +73,7 @@ pub(super) async fn replace(
         key: old.key,
         by: Issuer::Operator,
     };
-    let add = if known.is_some() {
+    let add = if is_known {
         PeerOp::Update(boxed)
     } else {
         PeerOp::Create(boxed)

@@ -25,15 +25,15 @@ pub fn restoration(present: &PeerSet, past: &PeerSet, now: Timestamp) -> Restora
     let mut way = Restoration::default();
     for then in past.iter() {
         match present.get(&then.key) {
-            None => way.create(present, then),
-            Some(current) => way.update(current, then),
+            None => way.create(present, &then),
+            Some(current) => way.update(&current, &then),
         }
     }
     for current in present.iter() {
         if !past.contains(&current.key) && current.is_reserved() {
             let by = Issuer::Operator;
             let key = current.key;
-            way.note("remove", current, Vec::new());
+            way.note("remove", &current, Vec::new());
             way.patch.ops.push(PeerOp::Remove { key, by });
         }
     }

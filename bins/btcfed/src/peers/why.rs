@@ -240,7 +240,7 @@ fn backing_off(desk: &Desk<'_>, record: &PeerRecord) -> Option<Value> {
 fn enough(desk: &Desk<'_>, record: &PeerRecord) -> Option<Value> {
     let target: usize = limit(desk, "network.target_outbound")?;
     let set = desk.store.snapshot();
-    let learned = |key: &PeerKey| set.get(key).is_none_or(|record| !record.is_reserved());
+    let learned = |key: &PeerKey| set.view(key).is_none_or(|peer| !peer.is_reserved());
     let outbound = desk
         .connections
         .iter()

@@ -1,13 +1,12 @@
 //! How much of what nobody chose a set may hold, and what goes when that is lowered.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 
-use super::PeerSet;
+use super::{PeerSet, PeerView};
 use crate::key::PeerKey;
 use crate::limits;
 use crate::patch::PeerChange;
-use crate::peer::PeerRecord;
+use crate::peer::AddressSource;
 
 /// How much a set may hold. What the operator wrote is outside of both bounds: it is never refused and never dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,26 +36,26 @@ impl PeerSet {
         let mut changes = Vec::new();
         let excess = self.len().saturating_sub(bounds.max_peers);
         if excess > 0 {
-            let mut worst: Vec<&Arc<PeerRecord>> =
-                self.iter().filter(|record| !record.is_reserved()).collect();
-            worst.sort_by_key(|record| {
-                let stats = &record.stats;
+            let mut worst: Vec<PeerView<'_>> =
+                self.views().filter(|peer| !peer.is_reserved()).collect();
+            worst.sort_by_cached_key(|peer| {
+                let stats = peer.stats();
                 Reverse((
-                    record.is_banned(),
-                    record.source,
+                    peer.is_banned(),
+                    peer.source(),
                     stats.consecutive_failures,
                     Reverse(stats.last_seen),
                 ))
             });
-            for record in worst.into_iter().take(excess) {
-                next.peers.remove(&record.key);
-                changes.push(PeerChange::Removed(record.key));
+            for peer in worst.into_iter().take(excess) {
+                next.peers.remove(peer.key());
+                changes.push(PeerChange::Removed(*peer.key()));
             }
         }
         let crowded: Vec<PeerKey> = next
-            .iter()
-            .filter(|record| record.has_more_addresses_than(bounds.max_addresses))
-            .map(|record| record.key)
+            .views()
+            .filter(|peer| is_crowded(*peer, bounds.max_addresses))
+            .map(|peer| *peer.key())
             .collect();
         changes.extend(crowded.into_iter().map(PeerChange::Updated));
         next.limit_addresses_of(&changes, bounds);
@@ -74,22 +73,29 @@ impl PeerSet {
             else {
                 continue;
             };
-            let is_crowded =
-                |record: &Arc<PeerRecord>| record.has_more_addresses_than(bounds.max_addresses);
-            if self.peers.get(key).is_some_and(is_crowded)
-                && let Some(record) = self.peers.get_mut(key)
-            {
-                Arc::make_mut(record).limit_addresses(bounds.max_addresses);
+            let is_crowded = |peer| is_crowded(peer, bounds.max_addresses);
+            if self.view(key).is_some_and(is_crowded) {
+                self.change(key, |record| record.limit_addresses(bounds.max_addresses));
             }
         }
     }
+}
+
+/// True when more addresses than `max` were not written by the operator.
+fn is_crowded(peer: PeerView<'_>, max: usize) -> bool {
+    let sources: Vec<AddressSource> = peer.addresses().map(|known| known.source).collect();
+    let by_others = sources.iter().rev();
+    by_others
+        .take_while(|source| **source != AddressSource::Operator)
+        .nth(max)
+        .is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::patch::{PeerOp, PeerPatch};
-    use crate::peer::{AddressSource, PeerSource};
+    use crate::peer::{PeerRecord, PeerSource};
     use crate::testing::test_key;
     use crate::time::{Now, Timestamp};
 

@@ -1,12 +1,10 @@
 //! Single entries of a set, taken out and put back as they are: how stores write down what changed, and read it again.
 
-use std::sync::Arc;
-
-use super::PeerSet;
+use super::{PackedPeer, PeerSet, PeerView};
 use crate::ban::{Ban, BanTarget};
 use crate::key::PeerKey;
 use crate::patch::PeerChange;
-use crate::peer::{Forgotten, PeerRecord};
+use crate::peer::Forgotten;
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,7 +42,7 @@ pub enum SetEntry {
     /// A mark of a forgotten key.
     Forgotten(PeerKey, Option<Forgotten>),
     /// A peer.
-    Peer(PeerKey, Option<Arc<PeerRecord>>),
+    Peer(PeerKey, Option<PackedPeer>),
 }
 
 impl SetEntry {
@@ -57,15 +55,6 @@ impl SetEntry {
             Self::Peer(key, _) => SetPlace::Peer(*key),
         }
     }
-
-    /// True when both stand at one place and say the same. A shared record is not compared.
-    #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Peer(_, Some(a)), Self::Peer(_, Some(b))) => Arc::ptr_eq(a, b) || a == b,
-            _ => self == other,
-        }
-    }
 }
 
 impl PeerSet {
@@ -75,7 +64,7 @@ impl PeerSet {
         match place {
             SetPlace::Ban(target) => SetEntry::Ban(*target, self.bans.get(target).cloned()),
             SetPlace::Forgotten(key) => SetEntry::Forgotten(*key, self.forgotten.get(key).copied()),
-            SetPlace::Peer(key) => SetEntry::Peer(*key, self.peers.get(key).cloned()),
+            SetPlace::Peer(key) => SetEntry::Peer(*key, self.view(key).map(PeerView::to_packed)),
         }
     }
 

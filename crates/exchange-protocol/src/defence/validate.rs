@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use btcfed_core::addr::AddrScope;
 use btcfed_core::identity::Verifier;
-use btcfed_core::record::{UnverifiedRecord, verify_all};
+use btcfed_core::record::{SignedView, UnverifiedRecord, verify_all};
 use btcfed_core::time::Now;
 use btcfed_core::{PeerKey, SignedRecord};
 
@@ -76,6 +76,8 @@ pub(crate) fn triage<'a>(
             key == view.own_key() && view.own_record().is_some_and(|own| own.seq() >= seq);
         let contradicted = view
             .record_of(&key)
+            .filter(|known| known.seq() == seq && known.envelope() != record.envelope())
+            .and_then(SignedView::to_record)
             .filter(|known| record.contradicts(known));
         if key != view.own_key() && contradicted.is_some() && !view.is_banned(&key, now.wall) {
             if triage.contradictions.len() < limits::MAX_CONTRADICTIONS_PER_FRAME {

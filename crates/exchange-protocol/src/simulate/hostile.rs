@@ -125,7 +125,10 @@ impl Simulation {
                 }
             }
             Some(Behaviour::Replays) => {
-                let old = node.set.iter().filter_map(|peer| peer.record.clone());
+                let old = node
+                    .set
+                    .views()
+                    .filter_map(|peer| peer.signed()?.to_record());
                 let mut old: Vec<SignedRecord> = old.collect();
                 self.rng.shuffle(&mut old);
                 old.truncate(REPLAYED_RECORDS);

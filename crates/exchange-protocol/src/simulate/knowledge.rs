@@ -1,5 +1,7 @@
 //! Who knows whom, counted along with every change instead of asked of every pair.
 
+use btcfed_core::PeerView;
+
 use super::{NodeId, Simulation};
 
 /// For every node how many of the nodes that count have its newest record, and how many newest records it has. A node counts
@@ -71,11 +73,10 @@ impl Simulation {
         let (Some(node), Some(other)) = (self.nodes.get(node), self.nodes.get(other)) else {
             return false;
         };
-        let stored = node.set.get(&other.key());
-        let stored = stored.and_then(|peer| peer.record.as_ref());
+        let stored = node.set.view(&other.key()).and_then(PeerView::seq);
         other
             .record()
-            .is_some_and(|newest| stored.is_some_and(|stored| stored.seq() >= newest.seq()))
+            .is_some_and(|newest| stored >= Some(newest.seq()))
     }
 
     /// True when every other honest running node has the newest record of `node`.

@@ -19,7 +19,7 @@ fn pair() -> (SignedRecord, SignedRecord) {
 }
 
 fn stored(bench: &Bench) -> SignedRecord {
-    bench.set.get(&key(9)).unwrap().record.clone().unwrap()
+    bench.set.get(&key(9)).unwrap().record.unwrap()
 }
 
 fn equivocations(bench: &Bench) -> usize {

@@ -44,8 +44,8 @@ impl TheFile {
 /// True when a reader who knows nothing else finds every peer of the set that is written at all.
 fn shows_all(rendered: &Rendered, set: &PeerSet, now: Timestamp) -> bool {
     let read = Document::parse(&rendered.bytes, &Document::default(), now);
-    let found: HashSet<PeerKey> = read.peers().map(|peer| peer.key).collect();
+    let found: HashSet<PeerKey> = read.peers().map(|peer| *peer.key()).collect();
     let withheld = &rendered.document.withheld;
-    set.iter()
-        .all(|peer| found.contains(&peer.key) || withheld.contains(&peer.key))
+    set.views()
+        .all(|peer| found.contains(peer.key()) || withheld.contains(peer.key()))
 }

@@ -324,14 +324,14 @@ impl TheFile {
 }
 
 fn set_of(document: &Document) -> PeerSet {
-    let peers = document.peers().map(Arc::clone);
+    let peers = document.peers().cloned();
     let bans = document.bans().map(|(_, ban)| ban.clone());
     let marks = document.forgotten().map(|(key, mark)| (*key, *mark));
-    PeerSet::from_shared(peers, bans, marks)
+    PeerSet::from_packed(peers, bans, marks)
 }
 
 fn places_of(set: &PeerSet) -> impl Iterator<Item = SetPlace> {
-    let peers = set.iter().map(|record| SetPlace::Peer(record.key));
+    let peers = set.views().map(|peer| SetPlace::Peer(*peer.key()));
     let bans = set.bans().map(|ban| SetPlace::Ban(ban.target));
     let marks = set.forgotten().map(|(key, _)| SetPlace::Forgotten(*key));
     peers.chain(bans).chain(marks)

@@ -4,13 +4,11 @@
 //! base is the checkpoint, memory is the file as people left it).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use btcfed_core::PeerSet;
 use btcfed_core::ban::BanTarget;
 use btcfed_core::patch::PeerChange;
-use btcfed_core::peer::PeerRecord;
-use btcfed_core::set::{SetEntry, SetPlace};
+use btcfed_core::set::{PackedPeer, SetEntry, SetPlace};
 
 use crate::merge::{blend, same_words};
 
@@ -27,7 +25,7 @@ pub(crate) fn absorb(
     for place in places {
         let known = memory.entry(place);
         let entry = one(&base.entry(place), theirs.entry(place), &known);
-        if !entry.is_same(&known) {
+        if entry != known {
             changes.extend(told(&known, &entry));
             merged.get_or_insert_with(|| memory.clone()).put(entry);
         }
@@ -36,10 +34,10 @@ pub(crate) fn absorb(
 }
 
 fn one(base: &SetEntry, theirs: SetEntry, known: &SetEntry) -> SetEntry {
-    if theirs.is_same(base) || theirs.is_same(known) {
+    if theirs == *base || theirs == *known {
         return known.clone();
     }
-    if known.is_same(base) {
+    if known == base {
         return theirs;
     }
     match (base, theirs, known) {
@@ -53,19 +51,19 @@ fn one(base: &SetEntry, theirs: SetEntry, known: &SetEntry) -> SetEntry {
 
 /// A peer that changed on both sides.
 fn peer(
-    base: Option<&Arc<PeerRecord>>,
-    theirs: Option<Arc<PeerRecord>>,
-    known: Option<&Arc<PeerRecord>>,
-) -> Option<Arc<PeerRecord>> {
+    base: Option<&PackedPeer>,
+    theirs: Option<PackedPeer>,
+    known: Option<&PackedPeer>,
+) -> Option<PackedPeer> {
     match (theirs, known) {
         (Some(theirs), Some(known)) => {
-            let base = base.unwrap_or(known);
-            Some(Arc::new(blend(base, &theirs, known)))
+            let base = base.unwrap_or(known).to_record();
+            Some(blend(&base, &theirs.to_record(), &known.to_record()).into())
         }
         // Removed there: counters alone do not keep a peer, words do.
         (None, Some(known)) => base
-            .is_none_or(|base| !same_words(base, known))
-            .then(|| Arc::clone(known)),
+            .is_none_or(|base| !same_words(&base.to_record(), &known.to_record()))
+            .then(|| known.clone()),
         // Removed here, and this comes after.
         (_, None) => None,
     }
@@ -94,7 +92,7 @@ const fn ban(target: BanTarget, is_banned: bool) -> PeerChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use btcfed_core::peer::PeerStatus;
+    use btcfed_core::peer::{PeerRecord, PeerStatus};
     use btcfed_core::testing::{test_key, test_record};
     use btcfed_core::time::Timestamp;
 
@@ -118,7 +116,7 @@ mod tests {
                 merged
             }
         };
-        merged.iter().map(|record| (**record).clone()).collect()
+        merged.iter().collect()
     }
 
     #[test]

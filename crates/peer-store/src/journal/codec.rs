@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use btcfed_core::ban::{Ban, BanReason, BanTarget, IpNet, Issuer};
@@ -66,9 +65,9 @@ pub(super) fn encode(entry: &SetEntry, out: &mut Vec<u8>) -> Option<()> {
             out.push(NO_PEER);
             out.extend_from_slice(key.as_bytes());
         }
-        SetEntry::Peer(_, Some(record)) => {
+        SetEntry::Peer(_, Some(peer)) => {
             out.push(PEER);
-            put_record(record, out)?;
+            put_record(&peer.to_record(), out)?;
         }
     }
     Some(())
@@ -309,7 +308,7 @@ impl<'a> Reader<'a> {
         Some(match self.byte()? {
             PEER => {
                 let record = self.record()?;
-                SetEntry::Peer(record.key, Some(Arc::new(record)))
+                SetEntry::Peer(record.key, Some(record.into()))
             }
             NO_PEER => SetEntry::Peer(self.key()?, None),
             BAN => {

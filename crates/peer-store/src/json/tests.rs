@@ -201,11 +201,11 @@ fn whatever_a_set_holds_comes_back_as_the_yaml_form_gives_it_back() {
         assert_eq!(read_back(&back), back, "seed {seed}");
         for record in contents.peers.iter() {
             assert_eq!(
-                read_peer(&write_peer(record)).unwrap(),
-                **record,
+                read_peer(&write_peer(&record)).unwrap(),
+                record,
                 "seed {seed}"
             );
-            assert!(!write_peer(record).contains('\n'));
+            assert!(!write_peer(&record).contains('\n'));
         }
     }
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use btcfed_core::PeerSet;
 use btcfed_core::ban::{Ban, BanTarget};
 use btcfed_core::key::PeerKey;
-use btcfed_core::peer::{Forgotten, PeerRecord};
+use btcfed_core::peer::Forgotten;
+use btcfed_core::set::PackedPeer;
 use btcfed_core::store::SkippedEntry;
 use btcfed_core::time::Timestamp;
 
@@ -222,7 +223,7 @@ impl Document {
         source: &str,
         split: &Split,
         reader: &Reader<'_>,
-        taken: Vec<Arc<PeerRecord>>,
+        taken: Vec<PackedPeer>,
     ) -> Vec<usize> {
         self.pieces.clear();
         self.damage.clear();
@@ -307,7 +308,7 @@ impl Document {
     }
 
     /// Adds peers that were read already.
-    fn run(&mut self, text: &str, line: usize, records: Vec<Arc<PeerRecord>>) {
+    fn run(&mut self, text: &str, line: usize, records: Vec<PackedPeer>) {
         let style = Style {
             indent: spell::indent_of(text),
             ..self.style
@@ -329,8 +330,10 @@ impl Document {
             Says::Peer {
                 record,
                 state_extra,
-            } if state_extra.is_empty() && spell::spells(record, style, &item.text) => {
-                self.push_canonical(Arc::clone(record), style, item.line);
+            } if state_extra.is_empty()
+                && spell::spells(&record.to_record(), style, &item.text) =>
+            {
+                self.push_canonical(record.clone(), style, item.line);
             }
             Says::Peer { .. } | Says::Ban(_) | Says::Forgotten(..) | Says::Bad(_) => {
                 self.pieces.push(Piece::Item(item));
@@ -339,7 +342,7 @@ impl Document {
     }
 
     /// Adds a peer in the store's own spelling.
-    pub(crate) fn push_canonical(&mut self, record: Arc<PeerRecord>, style: Style, line: usize) {
+    pub(crate) fn push_canonical(&mut self, record: PackedPeer, style: Style, line: usize) {
         match self.pieces.last_mut() {
             Some(Piece::Run(run)) if run.style == style => run.records.push(record),
             _ => self.pieces.push(Piece::Run(Run {
@@ -407,9 +410,11 @@ impl Document {
     /// that one too.
     fn leave_out_spares(&mut self, before: &Self) {
         let broken = before.broken();
-        let known = before.peers().filter(|record| broken.contains(&record.key));
-        let own: HashMap<PeerKey, &Arc<PeerRecord>> =
-            known.map(|record| (record.key, record)).collect();
+        let known = before
+            .peers()
+            .filter(|record| broken.contains(record.key()));
+        let own: HashMap<PeerKey, &PackedPeer> =
+            known.map(|record| (*record.key(), record)).collect();
         let mut met = HashSet::new();
         let count = self.pieces.len();
         self.pieces.retain(|piece| match piece {
@@ -417,9 +422,9 @@ impl Document {
                 says: Says::Peer { record, .. },
                 ..
             }) => {
-                let is_first = met.insert(record.key);
-                let own = own.get(&record.key);
-                is_first || own.is_none_or(|own| !same_words(own, record))
+                let is_first = met.insert(*record.key());
+                let own = own.get(record.key());
+                is_first || own.is_none_or(|own| !same_words(&own.to_record(), &record.to_record()))
             }
             _ => true,
         });
@@ -432,7 +437,7 @@ impl Document {
         for piece in &mut self.pieces {
             let Piece::Item(item) = piece else { continue };
             let (is_new, what) = match &item.says {
-                Says::Peer { record, .. } => (peers.insert(record.key), "peer"),
+                Says::Peer { record, .. } => (peers.insert(*record.key()), "peer"),
                 Says::Ban(ban) => (bans.insert(ban.target), "ban"),
                 Says::Forgotten(key, _) => (forgotten.insert(*key), "key"),
                 Says::Bad(_) => continue,
@@ -452,7 +457,7 @@ impl Document {
 
     /// True when two peers may have one key: 8 bytes of it are compared.
     fn has_doubles(&self) -> bool {
-        let start = |record: &Arc<PeerRecord>| record.key.as_bytes().first_chunk::<8>().copied();
+        let start = |record: &PackedPeer| record.key().as_bytes().first_chunk::<8>().copied();
         let mut starts: Vec<Option<[u8; 8]>> = self.peers().map(start).collect();
         if !starts.is_sorted() {
             starts.sort_unstable();
@@ -500,7 +505,7 @@ impl Document {
     }
 
     /// The peers that could be read.
-    pub(crate) fn peers(&self) -> impl Iterator<Item = &Arc<PeerRecord>> {
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &PackedPeer> {
         self.pieces.iter().flat_map(|piece| match piece {
             Piece::Run(run) => run.records.as_slice(),
             Piece::Item(Item {
@@ -546,7 +551,7 @@ impl Document {
         let mut claimed = self.broken();
         if !claimed.is_empty() {
             self.peers().for_each(|record| {
-                claimed.remove(&record.key);
+                claimed.remove(record.key());
             });
         }
         claimed
@@ -576,8 +581,8 @@ impl Document {
 
     /// Everything the file says.
     pub(crate) fn set(&self) -> PeerSet {
-        PeerSet::from_shared(
-            self.peers().map(Arc::clone),
+        PeerSet::from_packed(
+            self.peers().cloned(),
             self.bans().map(|(_, ban)| ban.clone()),
             self.forgotten().map(|(key, mark)| (*key, *mark)),
         )
@@ -656,7 +661,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// The canonical entry that a text begins with, if it may be believed.
-    fn canonical(&self, text: &str) -> Option<(Arc<PeerRecord>, Extent)> {
+    fn canonical(&self, text: &str) -> Option<(PackedPeer, Extent)> {
         if let Some((record, entry)) = self.before.same(text)
             && canonical::ends_before(text.get(entry.len()..)?, entry)
         {
@@ -665,7 +670,7 @@ impl Reader<'_> {
                 lines: entry.bytes().filter(|byte| *byte == b'\n').count(),
                 indent: spell::indent_of(entry),
             };
-            return Some((Arc::clone(record), extent));
+            return Some((record.clone(), extent));
         }
         let entry = self.before.is_quick.then(|| canonical::read(text))??;
         let record = self.before.believe(entry.record, self.trust)?;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use btcfed_core::ban::Ban;
 use btcfed_core::key::PeerKey;
-use btcfed_core::peer::{Forgotten, PeerRecord};
+use btcfed_core::peer::Forgotten;
+use btcfed_core::set::PackedPeer;
 
 use crate::text::entry::Peer;
 use crate::text::guard::Refusal;
@@ -15,7 +16,7 @@ use crate::text::split::{Head, List};
 #[derive(Clone, Debug)]
 pub(crate) enum Says {
     Peer {
-        record: Arc<PeerRecord>,
+        record: PackedPeer,
         state_extra: Arc<[(String, String)]>,
     },
     Ban(Arc<Ban>),
@@ -27,7 +28,7 @@ pub(crate) enum Says {
 impl From<Peer> for Says {
     fn from(peer: Peer) -> Self {
         Self::Peer {
-            record: Arc::new(peer.record),
+            record: peer.record.into(),
             state_extra: peer.state_extra.into(),
         }
     }
@@ -47,7 +48,7 @@ impl Item {
     /// Whose entry it is, where that is known.
     pub(crate) fn key(&self) -> Option<PeerKey> {
         match &self.says {
-            Says::Peer { record, .. } => Some(record.key),
+            Says::Peer { record, .. } => Some(*record.key()),
             Says::Forgotten(key, _) => Some(*key),
             Says::Bad(refusal) => refusal.key,
             Says::Ban(_) => None,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use btcfed_core::PeerSet;
 use btcfed_core::ban::{Ban, BanTarget};
 use btcfed_core::key::PeerKey;
-use btcfed_core::peer::{Forgotten, PeerRecord};
+use btcfed_core::peer::Forgotten;
+use btcfed_core::set::PeerView;
 use btcfed_core::time::Timestamp;
 
 use crate::text::amend::{amend, remark};
@@ -40,12 +41,12 @@ pub(crate) fn says(document: &Document, set: &PeerSet) -> bool {
     let mut walk = Walk::new(set);
     let same = document.peers().all(|record| {
         peers += 1;
-        walk.find(&record.key)
-            .is_some_and(|known| Arc::ptr_eq(known, record) || known == record)
+        walk.find(record.key())
+            .is_some_and(|known| known == record.view())
     });
     let more = || set.len() - peers.min(set.len());
-    let is_covered = |record: &&Arc<PeerRecord>| document.withheld.contains(&record.key);
-    same && (more() == 0 || set.iter().filter(is_covered).count() >= more())
+    let is_covered = |peer: &PeerView<'_>| document.withheld.contains(peer.key());
+    same && (more() == 0 || set.views().filter(is_covered).count() >= more())
         && index.bans.len() == document.bans().count()
         && document
             .bans()
@@ -240,23 +241,23 @@ impl Writer<'_> {
     }
 
     /// Writes a peer in the store's own spelling.
-    fn canonical(&mut self, record: &Arc<PeerRecord>, style: Style) {
+    fn canonical(&mut self, peer: PeerView<'_>, style: Style) {
         self.written += 1;
-        if spell::is_canonical(record) {
+        if spell::is_canonical(peer) {
             self.end_line();
-            self.out.push_canonical(Arc::clone(record), style, 0);
+            self.out.push_canonical(peer.to_packed(), style, 0);
             return;
         }
-        let peer = Peer {
-            record: spell::as_written(record),
+        let written = Peer {
+            record: spell::as_written(&peer.to_record()),
             state_extra: Vec::new(),
         };
         self.push(Piece::Item(Item {
             list: List::Peers,
-            text: spell::entry(&peer, style).into(),
+            text: spell::entry(&written, style).into(),
             line: 0,
             says: Says::Peer {
-                record: Arc::clone(record),
+                record: peer.to_packed(),
                 state_extra: Arc::new([]),
             },
         }));
@@ -328,8 +329,8 @@ impl Writer<'_> {
             (Piece::Run(run), _) => {
                 let mut walk = Walk::new(self.set);
                 for record in &run.records {
-                    if let Some(record) = walk.find(&record.key) {
-                        self.canonical(record, run.style);
+                    if let Some(peer) = walk.find(record.key()) {
+                        self.canonical(peer, run.style);
                     }
                 }
             }
@@ -345,8 +346,8 @@ impl Writer<'_> {
         let Some(key) = key.filter(|key| self.claimed.remove(key)) else {
             return;
         };
-        if let Some(record) = self.set.get(&key) {
-            self.canonical(record, self.style_of(item));
+        if let Some(peer) = self.set.view(&key) {
+            self.canonical(peer, self.style_of(item));
         }
     }
 
@@ -378,10 +379,10 @@ impl Writer<'_> {
                 record,
                 state_extra,
             } => {
-                let wanted = self.set.get(&record.key)?;
-                if Arc::ptr_eq(record, wanted) || record == wanted {
+                let wanted = self.set.view(record.key())?;
+                if record.view() == wanted {
                     let says = Says::Peer {
-                        record: Arc::clone(wanted),
+                        record: wanted.to_packed(),
                         state_extra: Arc::clone(state_extra),
                     };
                     return Some(Item {
@@ -389,20 +390,20 @@ impl Writer<'_> {
                         ..item.clone()
                     });
                 }
-                let peer = |record: &Arc<PeerRecord>| Peer {
-                    record: (**record).clone(),
+                let peer = |peer: PeerView<'_>| Peer {
+                    record: peer.to_record(),
                     state_extra: state_extra.to_vec(),
                 };
                 let text = amend(
                     &item.text,
-                    &peer(record),
+                    &peer(record.view()),
                     &peer(wanted),
                     self.style_of(item),
                 );
                 (
                     text,
                     Says::Peer {
-                        record: Arc::clone(wanted),
+                        record: wanted.to_packed(),
                         state_extra: Arc::clone(state_extra),
                     },
                 )
@@ -452,11 +453,11 @@ impl Writer<'_> {
         match list {
             List::Peers if self.written == set.len() => {}
             List::Peers => {
-                let mut known: HashSet<_> = old.peers().map(|record| record.key).collect();
+                let mut known: HashSet<_> = old.peers().map(|record| *record.key()).collect();
                 known.extend(old.claimed());
                 known.extend(&old.withheld);
-                for record in set.iter().filter(|record| !known.contains(&record.key)) {
-                    self.canonical(record, style);
+                for peer in set.views().filter(|peer| !known.contains(peer.key())) {
+                    self.canonical(peer, style);
                 }
             }
             List::Bans => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use btcfed_core::PeerSet;
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::PeerRecord;
+use btcfed_core::set::{PackedPeer, PeerView};
 
 use crate::text::document::Document;
 use crate::text::entry::Trust;
@@ -23,14 +24,14 @@ pub(crate) struct Run {
     /// 1-based line where the first one starts, in the file as read.
     pub(crate) line: usize,
     /// What they say.
-    pub(crate) records: Vec<Arc<PeerRecord>>,
+    pub(crate) records: Vec<PackedPeer>,
 }
 
 impl Run {
     /// Adds their text to `out`.
     pub(crate) fn write(&self, out: &mut String) {
         for record in &self.records {
-            spell::push_entry(out, record, &[], self.style);
+            spell::push_entry(out, &record.to_record(), &[], self.style);
         }
     }
 
@@ -38,7 +39,7 @@ impl Run {
     pub(crate) fn size_hint(&self) -> usize {
         self.records
             .iter()
-            .map(|record| spell::len_hint(record))
+            .map(|record| spell::len_hint(record.view()))
             .sum()
     }
 }
@@ -50,9 +51,9 @@ impl Piece {
             return vec![self];
         };
         let mut line = run.line;
-        let apart = |record: Arc<PeerRecord>| {
-            let mut text = String::with_capacity(spell::len_hint(&record));
-            spell::push_entry(&mut text, &record, &[], run.style);
+        let apart = |record: PackedPeer| {
+            let mut text = String::with_capacity(spell::len_hint(record.view()));
+            spell::push_entry(&mut text, &record.to_record(), &[], run.style);
             let item = Item {
                 list: List::Peers,
                 line,
@@ -71,7 +72,7 @@ impl Piece {
 
 /// What was known of the peers before a file was read: a record that did not change is the same, and was checked.
 pub(crate) struct Before<'a> {
-    records: Vec<&'a Arc<PeerRecord>>,
+    records: Vec<&'a PackedPeer>,
     /// The bytes of the file before, if they are at hand, and where in it the text of each record is.
     text: &'a str,
     places: &'a [Range<usize>],
@@ -115,7 +116,7 @@ impl<'a> Before<'a> {
     }
 
     /// The next record, or the one after it, if `text` begins with the very same entry; and that entry.
-    pub(crate) fn same(&self, text: &str) -> Option<(&'a Arc<PeerRecord>, &'a str)> {
+    pub(crate) fn same(&self, text: &str) -> Option<(&'a PackedPeer, &'a str)> {
         let next = self.next.get();
         // One that was edited is passed over.
         [next, next + 1].into_iter().find_map(|place| {
@@ -130,23 +131,24 @@ impl<'a> Before<'a> {
     }
 
     /// The record as it is to be taken over, if it is one that was known, or all of the file is trusted.
-    pub(crate) fn believe(&self, mut record: PeerRecord, trust: Trust) -> Option<Arc<PeerRecord>> {
+    pub(crate) fn believe(&self, mut record: PeerRecord, trust: Trust) -> Option<PackedPeer> {
         if let Some(known) = self.find(&record.key) {
+            let rtt = known.view().stats().mean_rtt;
             let micros = |rtt: std::time::Duration| rtt.as_micros();
-            if record.stats.mean_rtt.map(micros) == known.stats.mean_rtt.map(micros) {
+            if record.stats.mean_rtt.map(micros) == rtt.map(micros) {
                 // No file says it more precisely.
-                record.stats.mean_rtt = known.stats.mean_rtt;
+                record.stats.mean_rtt = rtt;
             }
-            if **known == record {
-                return Some(Arc::clone(known));
+            if *known == record {
+                return Some(known.clone());
             }
         }
-        (trust == Trust::Ours).then(|| Arc::new(record))
+        (trust == Trust::Ours).then(|| record.into())
     }
 
     /// What was known of a peer.
-    pub(crate) fn find(&self, key: &PeerKey) -> Option<&'a Arc<PeerRecord>> {
-        let is_it = |record: &&&Arc<PeerRecord>| record.key == *key;
+    pub(crate) fn find(&self, key: &PeerKey) -> Option<&'a PackedPeer> {
+        let is_it = |record: &&&PackedPeer| record.key() == key;
         let place = match self.records.get(self.next.get()).filter(is_it) {
             Some(_) => self.next.get(),
             None if self.records.is_empty() => return None,
@@ -157,7 +159,7 @@ impl<'a> Before<'a> {
     }
 
     fn index(&self) -> HashMap<&'a PeerKey, usize> {
-        let keys = self.records.iter().map(|record| &record.key);
+        let keys = self.records.iter().map(|record| record.key());
         keys.enumerate().map(|(place, key)| (key, place)).collect()
     }
 }
@@ -165,7 +167,7 @@ impl<'a> Before<'a> {
 /// Finds peers that are mostly asked for in the order of their keys, which is how the store writes them.
 pub(crate) struct Walk<'a> {
     set: &'a PeerSet,
-    rest: Box<dyn Iterator<Item = &'a Arc<PeerRecord>> + 'a>,
+    rest: Box<dyn Iterator<Item = PeerView<'a>> + 'a>,
     /// How often in a row the next one was not it.
     misses: u32,
     /// How many are to be looked up before the order is followed again.
@@ -179,25 +181,25 @@ impl<'a> Walk<'a> {
     pub(crate) fn new(set: &'a PeerSet) -> Self {
         Self {
             set,
-            rest: Box::new(set.iter()),
+            rest: Box::new(set.views()),
             misses: 0,
             pause: 0,
         }
     }
 
-    pub(crate) fn find(&mut self, key: &PeerKey) -> Option<&'a Arc<PeerRecord>> {
+    pub(crate) fn find(&mut self, key: &PeerKey) -> Option<PeerView<'a>> {
         if self.pause == 0 {
-            if let Some(next) = self.rest.next().filter(|next| next.key == *key) {
+            if let Some(next) = self.rest.next().filter(|next| next.key() == key) {
                 self.misses = 0;
                 return Some(next);
             }
             self.misses = (self.misses + 1).min(Self::MAX_MISSES);
             self.pause = (1 << self.misses) - 1;
         }
-        let found = self.set.get(key)?;
+        let found = self.set.view(key)?;
         self.pause -= 1;
         if self.pause == 0 {
-            self.rest = Box::new(self.set.iter_after(Some(&found.key)));
+            self.rest = Box::new(self.set.views_after(Some(found.key())));
         }
         Some(found)
     }

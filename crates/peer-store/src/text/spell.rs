@@ -9,6 +9,7 @@ use btcfed_core::addr::{Host, PeerAddr};
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::{AddressSource, PeerAddress, PeerRecord, PeerStatus};
 use btcfed_core::record::SignedRecord;
+use btcfed_core::set::PeerView;
 use btcfed_core::time::Timestamp;
 
 use crate::text::entry::{FIELDS, Peer, default_source};
@@ -80,7 +81,7 @@ pub(crate) fn listed(record: &PeerRecord) -> Vec<String> {
 
 /// The whole entry.
 pub(crate) fn entry(peer: &Peer, style: Style) -> String {
-    let mut out = String::with_capacity(len_hint(&peer.record));
+    let mut out = String::with_capacity(LEN_HINT);
     push_entry(&mut out, &peer.record, &peer.state_extra, style);
     out
 }
@@ -93,8 +94,9 @@ pub(crate) fn spells(record: &PeerRecord, style: Style, text: &str) -> bool {
 }
 
 /// True when the record comes back from its entry as it is, except that times are less precise.
-pub(crate) fn is_canonical(record: &PeerRecord) -> bool {
-    record.extra.is_empty() && record.addresses.is_sorted_by_key(|known| known.source)
+pub(crate) fn is_canonical(peer: PeerView<'_>) -> bool {
+    let sources = peer.addresses().map(|known| known.source);
+    peer.extra().next().is_none() && sources.is_sorted()
 }
 
 /// Blanks before the dash of an entry.
@@ -102,11 +104,15 @@ pub(crate) fn indent_of(text: &str) -> usize {
     text.len() - text.trim_start_matches(' ').len()
 }
 
-/// About how long the entry of a record is.
-pub(crate) fn len_hint(record: &PeerRecord) -> usize {
-    const USUAL: usize = 340;
-    let signed = record.record.as_ref();
-    USUAL + signed.map_or(0, |signed| signed.envelope().len() / 3 * 4 + 32)
+/// About how long an entry is, without a signed record.
+const LEN_HINT: usize = 340;
+
+/// About how long the entry of a peer is.
+pub(crate) fn len_hint(peer: PeerView<'_>) -> usize {
+    LEN_HINT
+        + peer
+            .signed()
+            .map_or(0, |signed| signed.envelope().len() / 3 * 4 + 32)
 }
 
 /// Adds the whole entry to `out`.

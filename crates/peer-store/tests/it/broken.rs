@@ -82,7 +82,7 @@ fn a_corrected_entry_takes_the_place_of_the_stores_own() {
             store = place.open();
         }
         assert!(store.skipped().is_empty(), "{:?}", store.skipped());
-        let record = store.snapshot().get(&test_key(1)).cloned().unwrap();
+        let record = store.snapshot().get(&test_key(1)).unwrap();
         assert_eq!(record.name.as_deref(), Some("corrected"));
         store.close().unwrap();
         assert_eq!(entries_of(&place, 1), 1);

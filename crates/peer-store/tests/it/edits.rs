@@ -126,7 +126,7 @@ fn added_changed_and_deleted_entries_are_taken_over_and_told() {
         .replace("/tcp/1\n", "/tcp/11\n    name: one # mine\n");
     place.write(&edited);
     until("the deletion is noticed", || !knows(&store, 2));
-    let peer = store.snapshot().get(&test_key(1)).cloned().unwrap();
+    let peer = store.snapshot().get(&test_key(1)).unwrap();
     assert_eq!(
         (peer.name.as_deref(), peer.addresses.len()),
         (Some("one"), 1)
@@ -206,7 +206,7 @@ fn a_typo_is_told_once_and_the_peer_stays_known_until_it_is_corrected() {
     place.write(place.read().replace("/ip4/10.0.0/", "/ip4/10.0.0.5/"));
     until("the correction is seen", || store.skipped().is_empty());
     until("the node's own entry is gone", || entries() == 1);
-    let peer = store.snapshot().get(&test_key(1)).cloned().unwrap();
+    let peer = store.snapshot().get(&test_key(1)).unwrap();
     assert_eq!(peer.addresses[0].addr.to_string(), "/ip4/10.0.0.5/tcp/1");
     assert_eq!(store.snapshot().forgotten().count(), 0);
 }
@@ -269,7 +269,7 @@ fn what_the_node_does_meanwhile_survives_an_edit_of_the_same_peer() {
             .is_some_and(|peer| peer.note.is_some())
     });
     store.flush().unwrap();
-    let peer = store.snapshot().get(&test_key(1)).cloned().unwrap();
+    let peer = store.snapshot().get(&test_key(1)).unwrap();
     assert_eq!(
         (peer.stats.failures, peer.note.as_deref()),
         (1, Some("by hand"))

@@ -201,7 +201,7 @@ fn edits_made_after_a_kill_and_what_the_journal_held_are_merged() {
     ));
     let store = place.open();
     assert!(knows(&store, 2) && knows(&store, 3));
-    let first = store.snapshot().get(&test_key(1)).cloned().unwrap();
+    let first = store.snapshot().get(&test_key(1)).unwrap();
     assert_eq!(first.name.as_deref(), Some("edited"));
     store.flush().unwrap();
     assert!(place.read().contains("# mine") && place.read().contains(&test_key(3).to_string()));

@@ -41,10 +41,7 @@ fn an_edit_of_a_copy_survives_another_one_of_the_file() {
     let edited = keys("peers:\n  - public_key: KEY1\n    name: a\n");
     store.adopt_edit(&before, edited.as_bytes()).unwrap();
     let set = store.snapshot();
-    let name = |number| {
-        set.get(&test_key(number))
-            .and_then(|peer| peer.name.clone())
-    };
+    let name = |number| set.get(&test_key(number)).and_then(|peer| peer.name);
     assert_eq!(
         (name(1).as_deref(), name(2).as_deref()),
         (Some("a"), Some("b"))

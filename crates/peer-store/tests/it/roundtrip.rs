@@ -39,7 +39,7 @@ fn every_line_of_a_hand_written_file_survives_ten_saves_and_three_restarts() {
     for round in 0..3 {
         let store = place.open();
         assert!(store.skipped().is_empty(), "{:?}", store.skipped());
-        let peer = store.snapshot().get(&test_key(2)).cloned().unwrap();
+        let peer = store.snapshot().get(&test_key(2)).unwrap();
         assert_eq!(peer.undialable, ["/ip4/10.0.0.2/udp/9000/quic-v1"]);
         for number in 0..10 {
             assert!(create(&store, 100 + 10 * round + number));

@@ -60,8 +60,8 @@ fn replacing_everything_keeps_what_people_wrote_around_it() {
         "# mine\npeers:\n  - public_key: KEY1 # one\n  - public_key: KEY2\nzone: a\n",
     ));
     let store = place.open();
-    let (one, three) = (store.snapshot().get(&test_key(1)).cloned(), test_record(3));
-    let set = PeerSet::from_parts([(*one.unwrap()).clone(), three], [], []);
+    let (one, three) = (store.snapshot().get(&test_key(1)), test_record(3));
+    let set = PeerSet::from_parts([one.unwrap(), three], [], []);
     let replaced = store.replace_all(&set).unwrap();
     assert!(replaced.durable && replaced.changes.len() == 2);
     assert_eq!(store.replace_all(&set).unwrap().changes, []);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use btcfed_core::key::PeerKey;
-use btcfed_core::set::PeerSet;
+use btcfed_core::set::{PeerSet, PeerView};
 use btcfed_peer_store::Sections;
 use btcfed_peer_store::import::{self, Format, Imported};
 use btcfed_peer_store::json::{self, Contents};
@@ -86,13 +86,13 @@ impl Foreign {
             };
             json!({ "document": json::write(&contents) })
         };
-        let records: Vec<_> = set.iter().cloned().collect();
+        let records: Vec<_> = set.views().map(PeerView::to_packed).collect();
         let bans: Vec<_> = set.bans().cloned().collect();
         let peers = records.chunks(CHUNK);
-        let peers = peers.map(|records| PeerSet::from_shared(records.iter().cloned(), [], []));
+        let peers = peers.map(|records| PeerSet::from_packed(records.iter().cloned(), [], []));
         let bans = bans
             .chunks(CHUNK)
-            .map(|bans| PeerSet::from_shared([], bans.iter().cloned(), []));
+            .map(|bans| PeerSet::from_packed([], bans.iter().cloned(), []));
         peers.chain(bans).map(request).collect()
     }
 }

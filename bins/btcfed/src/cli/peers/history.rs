@@ -43,7 +43,7 @@ fn described(copy: &StoredCopy, present: &PeerSet) -> Value {
         "written": copy.written.map(time_text),
         "intact": copy.is_intact,
         "peers": copy.set.len(),
-        "chosen": copy.set.iter().filter(|record| record.is_reserved()).count(),
+        "chosen": copy.set.views().filter(|peer| peer.is_reserved()).count(),
         "bans": copy.set.bans().filter(|ban| ban.is_active(now)).count(),
         "unreadable": copy.unreadable.len(),
         "restoring": {

@@ -20,7 +20,7 @@ use crate::view::with_schema;
 /// What a repair brings back, and what it cannot.
 #[derive(Debug, Default)]
 struct Plan<'a> {
-    back: Vec<&'a PeerRecord>,
+    back: Vec<PeerRecord>,
     lost: Vec<&'a Unreadable>,
 }
 
@@ -79,7 +79,7 @@ fn mend(
         .back
         .iter()
         .filter(|record| !known.contains(&record.key));
-    let create = |record: &&PeerRecord| PeerOp::Create(Box::new((*record).clone()));
+    let create = |record: &PeerRecord| PeerOp::Create(Box::new(record.clone()));
     let patch: PeerPatch = missing.map(create).collect();
     if !patch.is_empty() {
         store.apply(&patch)?;

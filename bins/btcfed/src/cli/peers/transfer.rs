@@ -331,7 +331,7 @@ pub(super) fn too_large(path: &Path) -> CliError {
 fn parse(bytes: &[u8], format: FileFormat) -> Result<Parsed, CliError> {
     if format == FileFormat::Yaml {
         let found = inspect(bytes)?;
-        let entries = found.set.iter().map(|record| Entry::of(record)).collect();
+        let entries = found.set.iter().map(|record| Entry::of(&record)).collect();
         let told = |entry: SkippedEntry| (entry.line, entry.reason);
         return Ok((entries, found.skipped.into_iter().map(told).collect()));
     }

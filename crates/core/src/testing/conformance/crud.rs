@@ -57,7 +57,7 @@ pub(super) async fn a_second_create_is_refused_and_changes_nothing<S: PeerStore>
 
 pub(super) async fn an_update_replaces_everything_known<S: PeerStore>(store: &S) -> Outcome {
     store.create(test_record(1)).await?;
-    let mut record = (*store.read(&test_key(1))?).clone();
+    let mut record = store.read(&test_key(1))?;
     record.name = Some("alice".to_owned());
     record.addresses.clear();
     record.add_address(test_addr(7), AddressSource::Operator);
@@ -67,7 +67,7 @@ pub(super) async fn an_update_replaces_everything_known<S: PeerStore>(store: &S)
         applied.changes,
         vec![PeerChange::Updated(record.key)],
     )?;
-    same("record", (*store.read(&record.key)?).clone(), record)
+    same("record", store.read(&record.key)?, record)
 }
 
 pub(super) async fn an_update_of_an_unknown_peer_is_refused<S: PeerStore>(store: &S) -> Outcome {

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use btcfed_core::set::PackedPeer;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -185,8 +185,7 @@ fn a_key_is_believed_only_while_the_checksum_fits_or_where_it_was_known() {
     assert_eq!(stale.checksum, Checksum::Differs);
     assert_eq!((stale.peers().count(), stale.bad().count()), (1, 1));
     let untouched = |document: &Document| {
-        let same =
-            |record: &&Arc<PeerRecord>| known.peers().any(|known| Arc::ptr_eq(known, record));
+        let same = |peer: &&PackedPeer| known.peers().any(|known| known.is_one_with(peer));
         document.peers().filter(same).count()
     };
     assert_eq!(
@@ -235,7 +234,7 @@ fn of_too_many_bad_entries_each_one_past_the_limit_is_damage_and_ours_are_still_
         assert_eq!(read.bad().count(), MAX_UNREADABLE);
         // Whether what is left needs the library cannot be found out without it.
         assert_eq!(read.damage.len(), more + 1);
-        assert!(read.peers().map(|record| record.key).eq([test_key(2)]));
+        assert!(read.peers().map(|record| *record.key()).eq([test_key(2)]));
     }
     let text = format!("peers:\n{}", "\t- a\n".repeat(MAX_UNREADABLE * 3));
     let read = Document::parse(text.as_bytes(), &Document::default(), NOW);
