@@ -232,7 +232,7 @@ static KEYS: [Key; 58] = [
     live(
         "network.target_outbound",
         "8",
-        "connections this node opens on its own beyond the peers its operator chose; at most max_connections",
+        "connections opened beyond the peers its operator chose: four, then one each 500 ms; at most max_connections",
         count(0, |draft, value| {
             draft.config.network.target_outbound = value.into()
         }),

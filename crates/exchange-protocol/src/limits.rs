@@ -208,6 +208,9 @@ pub const MAX_ROWS: usize = 17;
 /// Most changes of a row that are remembered, so that later blocks fit the first one.
 pub const MAX_ROW_LOG: usize = 1024;
 
+/// Most versions that a row's table of ids takes in before it is made anew, when it is needed next.
+pub const MAX_FRESH_IDS: usize = 4096;
+
 /// Most salts for which the root of the own list is kept ready. The one that was not used for the longest time goes first.
 pub const MAX_ROOTS: usize = 64;
 

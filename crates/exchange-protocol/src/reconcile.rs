@@ -2,6 +2,7 @@
 //! missing there is announced. Pages are the fallback.
 
 pub(crate) mod digest;
+pub(crate) mod ids;
 pub(crate) mod index;
 pub(crate) mod rateless;
 pub(crate) mod salts;

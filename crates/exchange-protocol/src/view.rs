@@ -2,6 +2,7 @@
 //! node's own record. Indexes over the snapshot, never a second copy of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use btcfed_core::addr::AddrScope;
@@ -12,6 +13,7 @@ use btcfed_core::{Issuer, PeerKey, PeerSet, PeerView, SignedRecord};
 use crate::limits;
 use crate::message::{Cell, RecordEntry, Summary};
 use crate::reconcile::digest;
+use crate::reconcile::ids::KeyPrefix;
 use crate::reconcile::index::{Bookmark, Element, Index, Reach, Source};
 use crate::reconcile::shared::Shared;
 use crate::session::Versions;
@@ -173,7 +175,6 @@ impl View {
         link: AddrScope,
         now: Timestamp,
     ) -> impl Iterator<Item = Listed<'a>> {
-        use std::ops::Bound;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut overlay = self
             .overlay
@@ -247,28 +248,61 @@ impl View {
     }
 
     /// The records over a link that have one of these ids. Most differences are young, so the latest changes are looked at
-    /// first; the list is walked only when there is more to find.
-    pub(crate) fn find<'a>(
-        &'a self,
+    /// first, then the table of the salt's row. The list is walked only for a salt without a row.
+    pub(crate) fn find(
+        &mut self,
         salt: u64,
         ids: &BTreeSet<u64>,
         link: AddrScope,
         now: Timestamp,
-    ) -> Vec<Listed<'a>> {
-        let mut wanted = ids.clone();
-        let mut found = BTreeMap::new();
+    ) -> Vec<Listed<'_>> {
+        let mut search = Search::new(salt, ids);
         let recent = self.index.recent();
-        let recent = recent.filter_map(|key| self.item(key, link, now));
-        for item in recent.chain(self.list(None, link, now)) {
-            if wanted.is_empty() {
-                break;
-            }
-            let key = item.record.key();
-            if wanted.remove(&digest::id(salt, &key, item.record.seq())) {
-                found.insert(key, item);
+        search.look_at(recent.filter_map(|key| self.item(key, link, now)));
+        if !search.wanted.is_empty() {
+            match self.hints(salt, &search.wanted, link) {
+                Some(prefixes) => {
+                    let keys = prefixes
+                        .into_iter()
+                        .flat_map(|prefix| self.keys_with(prefix));
+                    search.look_at(keys.filter_map(|key| self.item(&key, link, now)));
+                }
+                None => search.look_at(self.list(None, link, now)),
             }
         }
-        found.into_values().collect()
+        let found = search.found.iter();
+        found.filter_map(|key| self.item(key, link, now)).collect()
+    }
+
+    /// How the keys begin that may stand behind these ids; `None` for a salt without a row.
+    fn hints(
+        &mut self,
+        salt: u64,
+        ids: &BTreeSet<u64>,
+        link: AddrScope,
+    ) -> Option<BTreeSet<KeyPrefix>> {
+        let (set, overlay) = (&self.set, &self.overlay);
+        let source = Source {
+            each: &|visit| visit_all(set, overlay, visit),
+            element: &|key| element(set, overlay, key),
+        };
+        let table = self.index.ids(salt, Reach::of_link(link), &source)?;
+        Some(ids.iter().flat_map(|id| table.prefixes(*id)).collect())
+    }
+
+    /// The keys of the list that begin like this.
+    fn keys_with(&self, prefix: KeyPrefix) -> BTreeSet<PeerKey> {
+        // No key ends in so many zeros; and where the bytes are no key at all, none of the list comes before.
+        let lowest = PeerKey::from_trusted_bytes(&prefix.lowest()).ok();
+        let stored = self.set.iter_after(lowest.as_ref()).map(|peer| peer.key);
+        let from = lowest.map_or(Bound::Unbounded, Bound::Included);
+        let pending = self
+            .overlay
+            .range((from, Bound::Unbounded))
+            .map(|(key, _)| *key);
+        let is_it = move |key: &PeerKey| KeyPrefix::of(key) <= prefix;
+        let keys = stored.take_while(is_it).chain(pending.take_while(is_it));
+        keys.filter(|key| KeyPrefix::of(key) == prefix).collect()
     }
 
     /// What is listed of one peer over a link.
@@ -345,6 +379,39 @@ impl View {
     #[cfg(test)]
     pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.overlay.len(), self.seen.len())
+    }
+}
+
+/// Records looked for by their ids.
+struct Search {
+    salt: u64,
+    wanted: BTreeSet<u64>,
+    found: BTreeSet<PeerKey>,
+}
+
+impl Search {
+    fn new(salt: u64, ids: &BTreeSet<u64>) -> Self {
+        Self {
+            salt,
+            wanted: ids.clone(),
+            found: BTreeSet::new(),
+        }
+    }
+
+    /// Looks at these until everything is found.
+    fn look_at<'a>(&mut self, items: impl Iterator<Item = Listed<'a>>) {
+        for item in items {
+            if self.wanted.is_empty() {
+                break;
+            }
+            let key = item.record.key();
+            if self
+                .wanted
+                .remove(&digest::id(self.salt, &key, item.record.seq()))
+            {
+                self.found.insert(key);
+            }
+        }
     }
 }
 
@@ -555,5 +622,41 @@ mod tests {
         view.remember(at(0), record(99, 1).key(), 1);
         assert_eq!(view.expiry.len(), limits::MAX_PENDING_RECORDS);
         assert!(view.sizes().1 <= 21);
+    }
+
+    #[test]
+    fn records_are_found_by_their_ids_with_and_without_a_row_whatever_changed_since() {
+        let stored: Vec<SignedRecord> = (1..=40).map(|n| record(n, 1)).collect();
+        let mut view = View::new(record(0, 1).key(), set(&stored));
+        view.set_own_record(record(0, 1));
+        let (link, now) = (AddrScope::Private, Timestamp::UNIX_EPOCH);
+        let (with_row, without) = (77, 78);
+        view.bookmark(with_row, link);
+        for step in 0..3 {
+            let versions = (0..=60).flat_map(|n| (1..=3).map(move |seq| record(n, seq)));
+            let versions: Vec<SignedRecord> = versions.collect();
+            let listed: Vec<SignedRecord> = listed(&view, None);
+            for salt in [with_row, without] {
+                let id = |record: &SignedRecord| digest::id(salt, &record.key(), record.seq());
+                let ids: BTreeSet<u64> = versions.iter().map(id).collect();
+                let found = view.find(salt, &ids, link, now);
+                let found: Vec<SignedRecord> =
+                    found.iter().map(|item| item.record.clone()).collect();
+                assert_eq!(found, listed, "{step}");
+                let one = view.find(salt, &BTreeSet::from([id(&listed[7])]), link, now);
+                assert_eq!(one.len(), 1);
+                assert_eq!(one[0].record, &listed[7]);
+            }
+            // Some are renewed, one comes, some go; the latest changes are pushed out by others that come back.
+            view.add_pending(at(step), &record(3, step + 2));
+            view.add_pending(at(step), &record(50 + usize::try_from(step).unwrap(), 1));
+            view.set_snapshot(set(&stored[usize::try_from(step).unwrap()..]));
+            for _ in 0..=limits::MAX_RECENT_CHANGES / 2 {
+                view.set_overlay(record(60, 1).key(), Some(record(60, 1)));
+                view.set_overlay(record(60, 1).key(), None);
+                view.set_overlay(record(59, 1).key(), Some(record(59, 1)));
+                view.set_overlay(record(59, 1).key(), None);
+            }
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Whom to dial, and when. Pure: takes the time and what is known, returns dials.
 //!
 //! Wanted at all times: bootstrap entries, and every peer the operator chose. Beyond them, learned peers are dialled
-//! until `network.target_outbound` connections opened by this node are up. Failures back off with jitter; learned peers
+//! until `network.target_outbound` connections opened by this node are up: a few at once, the others one by one, so that
+//! a federation that starts at one moment spends it on news and not on handshakes. Failures back off with jitter; learned peers
 //! that keep failing are left alone for a while by a circuit breaker, chosen ones are retried for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +42,13 @@ pub(crate) const ANCHORS: usize = 2;
 /// Most connections this node opens to learned peers of one public network (/16 of IPv4, /32 of IPv6), while there are
 /// others to dial. Loopback and private addresses have no such bound: a federation in one room shares a network.
 pub(crate) const MAX_PER_NETWORK: usize = 2;
+
+/// Connections this node opens to learned peers at once: enough to share out the first download, and twice as many links
+/// where everybody does the same.
+pub(crate) const FIRST_OUTBOUND: usize = 4;
+
+/// How long after those each further one up to `network.target_outbound` is opened.
+pub(crate) const OUTBOUND_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Whom a dial is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +114,8 @@ pub(crate) struct Dialer {
     own_addrs: BTreeSet<PeerAddr>,
     /// Start of the current one-second window, and dials started in it.
     window: (MonotonicTime, u32),
+    /// When learned peers were dialled first.
+    learned_since: Option<MonotonicTime>,
     next_deadline: Option<MonotonicTime>,
 }
 
@@ -201,11 +211,8 @@ impl Dialer {
             .values()
             .filter(|target| matches!(target, Target::Peer(peer) if is_learned(peer)))
             .count();
-        let mut missing = view
-            .config
-            .network
-            .target_outbound
-            .saturating_sub(outbound + pending);
+        let target = self.outbound_target(view);
+        let mut missing = target.saturating_sub(outbound + pending);
         if missing == 0 {
             return;
         }
@@ -226,9 +233,35 @@ impl Dialer {
             if !addrs.is_empty()
                 && self.try_start(view, Target::Peer(*peer.key()), addrs, next_id, dials)
             {
+                self.begin_learned(view.now.monotonic);
                 missing -= 1;
             }
         }
+    }
+
+    /// From the first dial to a learned peer on, the number of such connections grows.
+    fn begin_learned(&mut self, now: MonotonicTime) {
+        if self.learned_since.is_none() {
+            self.learned_since = Some(now);
+            self.look_again_at(now.saturating_add(OUTBOUND_INTERVAL));
+        }
+    }
+
+    /// How many connections to learned peers this node opens for now.
+    fn outbound_target(&mut self, view: &View<'_>) -> usize {
+        let target = view.config.network.target_outbound;
+        let Some(since) = self.learned_since else {
+            return target.min(FIRST_OUTBOUND);
+        };
+        let age = view.now.monotonic.saturating_since(since);
+        let further = age.as_millis() / OUTBOUND_INTERVAL.as_millis();
+        let further = u32::try_from(further).unwrap_or(u32::MAX);
+        let now = FIRST_OUTBOUND.saturating_add(usize::try_from(further).unwrap_or(usize::MAX));
+        if now < target {
+            let next = OUTBOUND_INTERVAL.saturating_mul(further.saturating_add(1));
+            self.look_again_at(since.saturating_add(next));
+        }
+        target.min(now)
     }
 
     /// The peers found behind bootstrap addresses.

@@ -7,13 +7,14 @@ mod harness;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use btcfed_core::network::{DialError, NetworkEvent};
+use btcfed_core::network::{DialError, Direction, DisconnectReason, NetworkEvent};
 use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource};
 use btcfed_core::store::PeerStoreExt;
 use btcfed_core::testing::{test_addr, test_key};
 use btcfed_core::time::Timestamp;
+use btcfed_core::{PeerOp, PeerPatch, PeerStore as _};
 
-use harness::Harness;
+use harness::{Harness, signed};
 
 /// Dials that are started in one second at most.
 const PER_SECOND: usize = 32;
@@ -41,6 +42,35 @@ async fn a_second_has_its_number_of_dials_and_the_rest_follows_in_the_next() {
         .map(|(_, peer, _)| *peer)
         .collect();
     assert_eq!((second.len(), dialled.len()), (8, 40), "each once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn learned_peers_are_dialled_four_at_once_and_the_others_one_by_one() {
+    let mut node = Harness::start(|config| config.network.target_outbound = 6).await;
+    let learned = (1..=10).map(|n| PeerOp::Learn(signed(n, 100 + n)));
+    node.store
+        .apply(learned.collect::<PeerPatch>())
+        .await
+        .unwrap();
+    let mut open = Vec::new();
+    for (wait, dials) in [(0, 4), (490, 0), (10, 1), (485, 0), (10, 1), (60_000, 0)] {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        node.settle().await;
+        let started = node.dials();
+        assert_eq!(started.len(), dials, "{} before", open.len());
+        for (id, peer, _) in started {
+            let number = (1..=10).find(|n| Some(test_key(*n)) == peer).unwrap();
+            node.connect_as(number, Direction::Outbound, Some(id)).await;
+            open.push(peer);
+        }
+    }
+    node.tell(NetworkEvent::Disconnected {
+        peer: open[5].unwrap(),
+        reason: DisconnectReason::Remote,
+    })
+    .await;
+    node.settle().await;
+    assert_eq!(node.dials().len(), 1, "the last one is replaced at once");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,15 +18,11 @@ use btcfed_core::patch::{PeerOp, PeerPatch};
 use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource, PeerStatus};
 use btcfed_core::record::SignedRecord;
 use btcfed_core::store::{PeerStore, PeerStoreExt};
-use btcfed_core::testing::{test_addr, test_key, test_record, test_secret};
+use btcfed_core::testing::{test_addr, test_key, test_record};
 use btcfed_core::time::Timestamp;
 use btcfed_node_orchestrator::{NodeError, NodeEvent, NodeState};
 
-use harness::Harness;
-
-fn signed(number: u16, port: u16) -> SignedRecord {
-    SignedRecord::sign(&test_secret(number), 1, &[test_addr(port)]).unwrap()
-}
+use harness::{Harness, signed};
 
 fn record(number: u16, port: u16) -> PeerRecord {
     let mut record = PeerRecord::new(test_key(number), PeerSource::Operator);

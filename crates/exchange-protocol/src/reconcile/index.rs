@@ -9,6 +9,7 @@ use btcfed_core::addr::AddrScope;
 
 use crate::limits;
 use crate::message::Cell;
+use crate::reconcile::ids::{self, Ids};
 use crate::reconcile::shared::Shared;
 use crate::reconcile::{digest, rateless};
 
@@ -82,6 +83,8 @@ struct Row {
     salt: u64,
     reach: Reach,
     cells: Vec<Cell>,
+    /// Which keys stand behind the ids, since somebody asked.
+    ids: Option<Ids>,
     /// The latest changes: an id, and whether it was added.
     log: VecDeque<(u64, bool)>,
     /// How many changes there were.
@@ -99,6 +102,14 @@ impl Row {
         rateless::toggle(&mut self.cells, id, if is_added { 1 } else { -1 });
         self.log.push_back((id, is_added));
         self.version += 1;
+        if is_added
+            && self
+                .ids
+                .as_mut()
+                .is_some_and(|ids| !ids.add(id, &element.key))
+        {
+            self.ids = None;
+        }
         if self.log.len() > limits::MAX_ROW_LOG {
             self.log.pop_front();
         }
@@ -287,6 +298,7 @@ impl Index {
             salt,
             reach,
             cells: Vec::new(),
+            ids: None,
             log: VecDeque::new(),
             version: 0,
             serial: self.serial,
@@ -296,6 +308,39 @@ impl Index {
             row.cells = self.new_cells(salt, reach, len.unwrap_or(limits::MAX_CELLS), list);
         }
         row
+    }
+
+    /// Which keys stand behind the ids of a row; `None` when there is no such row. `list` is walked when nobody asked
+    /// before.
+    pub(crate) fn ids(&mut self, salt: u64, reach: Reach, list: &Source<'_>) -> Option<&Ids> {
+        let is_it = |row: &Row| (row.salt, row.reach) == (salt, reach);
+        let at = self.rows.iter().position(is_it)?;
+        if self.rows.get(at).is_some_and(|row| row.ids.is_none()) {
+            let made = self.new_ids(salt, reach, list);
+            if let Some(row) = self.rows.get_mut(at) {
+                row.ids = Some(made);
+            }
+        }
+        self.rows.get(at)?.ids.as_ref()
+    }
+
+    fn new_ids(&self, salt: u64, reach: Reach, list: &Source<'_>) -> Ids {
+        let version = |element: &Element| {
+            let is_in = element.reach <= reach;
+            is_in.then(|| (digest::id(salt, &element.key, element.seq), element.key))
+        };
+        let Some(shared) = &self.shared else {
+            let mut versions = Vec::new();
+            list.each(&mut |element| versions.extend(version(element)));
+            return Ids::new(ids::sorted(versions.into_iter()));
+        };
+        let mut made = Ids::new(shared.ids(salt, reach));
+        let drift = self.drift.iter().filter_map(|key| list.element(key));
+        for (id, key) in drift.filter_map(|element| version(&element)) {
+            // However many: a simulation is not bounded by what one node may hold.
+            made.add(id, &key);
+        }
+        made
     }
 
     fn new_cells(&self, salt: u64, reach: Reach, len: usize, list: &Source<'_>) -> Vec<Cell> {

@@ -10,8 +10,11 @@ use btcfed_core::{PeerKey, PeerSet};
 
 use crate::message::Cell;
 use crate::reconcile::index::{Element, Reach, Roots};
-use crate::reconcile::{digest, rateless};
+use crate::reconcile::{digest, ids, rateless};
 use crate::view;
+
+/// What [`ids::sorted`] makes.
+type Table = Arc<[u64]>;
 
 /// The digests of one list under the salts that were asked for: grows with their number, so it is for simulations only.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub(crate) struct Shared {
     counts: [u32; Reach::COUNT],
     roots: Mutex<BTreeMap<u32, Roots>>,
     cells: Mutex<BTreeMap<(u64, Reach, usize), Vec<Cell>>>,
+    ids: Mutex<BTreeMap<(u64, Reach), Table>>,
 }
 
 impl Shared {
@@ -35,6 +39,7 @@ impl Shared {
             counts,
             roots: Mutex::new(BTreeMap::new()),
             cells: Mutex::new(BTreeMap::new()),
+            ids: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -74,5 +79,18 @@ impl Shared {
             cells
         });
         made.clone()
+    }
+
+    /// The table of ids that a row begins with.
+    pub(crate) fn ids(&self, salt: u64, reach: Reach) -> Table {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = ids.entry((salt, reach)).or_insert_with(|| {
+            let elements = self.elements().filter(|element| element.reach <= reach);
+            ids::sorted(elements.map(|element| {
+                let id = digest::id(salt, &element.key, element.seq);
+                (id, element.key)
+            }))
+        });
+        Arc::clone(made)
     }
 }

@@ -12,6 +12,7 @@ use btcfed_core::config::{ConfigError, ConfigSource, NodeConfig};
 use btcfed_core::key::PeerKey;
 use btcfed_core::network::{CommandId, Direction, NetworkCommand, NetworkEvent};
 use btcfed_core::reconfigure::Reconfigure;
+use btcfed_core::record::SignedRecord;
 use btcfed_core::store::PeerStore;
 use btcfed_core::testing::{
     MemoryStore, ScriptedExchange, ScriptedNetwork, test_addr, test_key, test_secret,
@@ -195,4 +196,9 @@ impl Harness {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// The record that a peer signed for itself.
+pub(crate) fn signed(number: u16, port: u16) -> SignedRecord {
+    SignedRecord::sign(&test_secret(number), 1, &[test_addr(port)]).unwrap()
 }
