@@ -19,7 +19,7 @@ use crate::defence::score::{Offence, Scores};
 use crate::download::Download;
 use crate::feeler::Feeler;
 use crate::limits;
-use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse};
+use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse, RecordEntry};
 use crate::phase::{Phase, PhaseEvent};
 use crate::reconcile::salts::Salts;
 use crate::reconcile::shared::Shared;
@@ -172,6 +172,7 @@ impl Engine {
             session.feeling_since = Some(now.monotonic);
         }
         self.sessions.insert(peer, session);
+        self.view.met(peer);
         self.timer.start(now.monotonic, &mut self.rng);
     }
 
@@ -179,6 +180,7 @@ impl Engine {
         let Some(session) = self.sessions.remove(peer) else {
             return;
         };
+        self.view.parted(now.monotonic, *peer);
         self.parked.keep(*peer, session.budgets);
         let (first, last) = (CommandId(0), CommandId(u64::MAX));
         let open = self.pending_by.range((*peer, first)..=(*peer, last));
@@ -384,7 +386,7 @@ impl Engine {
             self.intake(
                 now,
                 peer,
-                error.alternatives.iter().map(|entry| &*entry.envelope),
+                error.alternatives.iter().map(RecordEntry::offered),
                 false,
             );
         }
@@ -572,7 +574,7 @@ impl Engine {
 
 impl Exchange for Engine {
     fn handle(&mut self, now: Now, input: Input) {
-        self.view.expire(now.monotonic);
+        self.view.pass(now);
         match input {
             Input::Connected {
                 peer,
@@ -591,7 +593,7 @@ impl Exchange for Engine {
             Input::Request { peer, token, frame } => self.request(now, peer, token, &frame),
             Input::Response { id, frame } => self.response(now, id, &frame),
             Input::StoreChanged { set, changes } => {
-                self.view.set_snapshot(set);
+                self.view.set_snapshot(now.monotonic, set);
                 let changed = changes.iter().filter_map(PeerChange::key);
                 self.origins.update(&self.view, changed);
             }

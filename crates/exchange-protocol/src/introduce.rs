@@ -93,7 +93,7 @@ impl Engine {
         let link = btcfed_core::addr::AddrScope::Public;
         let listed: Vec<RecordEntry> = self
             .view
-            .list(None, link, now.wall)
+            .list(None, link, now.monotonic)
             .map(|item| item.entry())
             .collect();
         let start = self.rng.index(listed.len());

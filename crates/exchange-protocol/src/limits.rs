@@ -254,6 +254,19 @@ pub const MAX_CONTRADICTIONS_PER_FRAME: usize = 4;
 /// Most owners remembered to have contradicted themselves, so that it is told once. The oldest is forgotten.
 pub const MAX_EQUIVOCATORS: usize = 256;
 
+// --- leases --------------------------------------------------------------------------------------------------------
+
+/// How long a record counts after the last news of its owner. Owners renew theirs three times within it.
+pub const LEASE: Duration = Duration::from_secs(24 * 3600);
+
+/// So long before the end of its lease a record is told to nobody: two nodes that learned it at different times would
+/// differ for so long.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(LEASE.as_secs() / 10);
+
+/// The age a record has at most when a node starts, whatever its stored times and the clock say: ten hours are left until it
+/// is told no more, within which every live owner renews its own.
+pub const RESTORED_AGE_MAX: Duration = Duration::from_secs(11 * 3600);
+
 // --- the list as a whole ---------------------------------------------------------------------------------------------
 
 /// From so many peers on, sources and networks have a share each of those that were never met.

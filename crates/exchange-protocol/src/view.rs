@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use btcfed_core::addr::AddrScope;
-use btcfed_core::time::{MonotonicTime, Timestamp};
+use btcfed_core::time::{MonotonicTime, Now, Timestamp};
 use btcfed_core::{Issuer, PeerKey, PeerRecord, PeerSet, SignedRecord};
 
+use crate::lease::Leases;
 use crate::limits;
 use crate::message::{Cell, RecordEntry, Summary};
 use crate::reconcile::digest;
@@ -26,6 +27,7 @@ pub(crate) struct View {
     seen: BTreeMap<PeerKey, u64>,
     expiry: VecDeque<(MonotonicTime, PeerKey, u64)>,
     index: Index,
+    leases: Leases,
 }
 
 /// A record to be listed, and its age.
@@ -53,11 +55,14 @@ impl View {
             overlay: BTreeMap::new(),
             seen: BTreeMap::new(),
             expiry: VecDeque::new(),
+            leases: Leases::default(),
         }
     }
 
     /// A view of what others of a simulation begin with too.
     pub(crate) fn sharing(own: PeerKey, shared: Arc<Shared>) -> Self {
+        let mut leases = Leases::default();
+        leases.begin(MonotonicTime::ZERO, std::iter::empty());
         Self {
             own,
             set: Arc::clone(shared.set()),
@@ -65,6 +70,7 @@ impl View {
             overlay: BTreeMap::new(),
             seen: BTreeMap::new(),
             expiry: VecDeque::new(),
+            leases,
         }
     }
 
@@ -91,7 +97,7 @@ impl View {
     }
 
     /// Takes over a new snapshot; what it shows is pending no more.
-    pub(crate) fn set_snapshot(&mut self, set: Arc<PeerSet>) {
+    pub(crate) fn set_snapshot(&mut self, now: MonotonicTime, set: Arc<PeerSet>) {
         let shown = self.overlay.iter().filter(|(key, record)| {
             **key != self.own && stored_seq(&set, key) >= Some(record.seq())
         });
@@ -101,18 +107,86 @@ impl View {
         changed.sort_unstable();
         changed.dedup();
         let before: Vec<Option<Element>> = changed.iter().map(|key| self.element(key)).collect();
-        self.set = set;
+        let old = std::mem::replace(&mut self.set, set);
+        for key in &changed {
+            self.note_lease(now, &old, key);
+        }
         for key in shown {
             self.overlay.remove(&key);
         }
         for (key, before) in changed.into_iter().zip(before) {
+            if self.record_of(&key).is_none() {
+                self.leases.forget(&key);
+            }
+            self.index.change(before, self.element(&key));
+        }
+    }
+
+    /// What the store learned on another way than by this protocol is new now.
+    fn note_lease(&mut self, now: MonotonicTime, old: &PeerSet, key: &PeerKey) {
+        let seq = |set: &PeerSet| set.get(key)?.record.as_ref().map(SignedRecord::seq);
+        let is_ours = *key == self.own || self.overlay.contains_key(key);
+        if !is_ours && seq(old) < seq(&self.set) {
+            self.leases.learned(now, *key, 0);
+        }
+    }
+
+    /// A peer is connected; its record is as young as can be.
+    pub(crate) fn met(&mut self, key: PeerKey) {
+        let before = self.element(&key);
+        self.leases.met(key);
+        self.index.change(before, self.element(&key));
+    }
+
+    /// The last connection to a peer is gone.
+    pub(crate) fn parted(&mut self, now: MonotonicTime, key: PeerKey) {
+        let is_known = self.record_of(&key).is_some();
+        self.leases.parted(now, key, is_known);
+    }
+
+    /// True when the record of this peer counts no more, or nearly so: it is told to nobody.
+    pub(crate) fn is_over(&self, key: &PeerKey) -> bool {
+        *key != self.own && self.leases.is_over(key)
+    }
+
+    /// How old the record of a peer is that goes out now.
+    pub(crate) fn age_s(&self, now: MonotonicTime, key: &PeerKey) -> u32 {
+        if *key == self.own {
+            return 0;
+        }
+        self.leases.age_s(now, key)
+    }
+
+    /// Time passed: takes what is over off the list.
+    pub(crate) fn pass(&mut self, now: Now) {
+        self.expire(now.monotonic);
+        if !self.leases.has_begun() {
+            let ages = self.set.iter().filter(|peer| peer.record.is_some());
+            let ages = ages.map(|peer| {
+                let seen = peer.stats.last_seen.max(peer.stats.first_seen);
+                let age = seen.map_or(0, |seen| now.wall.saturating_since(seen).as_secs());
+                (peer.key, age)
+            });
+            self.leases.begin(now.monotonic, ages);
+        }
+        if !self.leases.is_due(now.monotonic) {
+            return;
+        }
+        let stored = self.set.iter().filter(|peer| peer.record.is_some());
+        let known = stored
+            .map(|peer| peer.key)
+            .chain(self.overlay.keys().copied());
+        let known = known.filter(|key| *key != self.own);
+        for key in self.leases.take_due(now.monotonic, known) {
+            let before = self.element(&key);
+            self.leases.end(key);
             self.index.change(before, self.element(&key));
         }
     }
 
     /// The version of this peer's record that is listed.
     fn element(&self, key: &PeerKey) -> Option<Element> {
-        element(&self.set, &self.overlay, key)
+        element(&self.set, &self.overlay, &self.leases, key)
     }
 
     /// True when this version of a record needs no further look.
@@ -125,10 +199,16 @@ impl View {
         self.set.ban_of(key, now).is_some()
     }
 
-    /// Remembers an accepted record until the store shows it.
-    pub(crate) fn add_pending(&mut self, now: MonotonicTime, record: &SignedRecord) {
-        self.remember(now, record.key(), record.seq());
-        self.set_overlay(record.key(), Some(record.clone()));
+    /// Remembers an accepted record until the store shows it. A version of another number is as old as it was told to be.
+    pub(crate) fn add_pending(&mut self, now: MonotonicTime, record: &SignedRecord, age_s: u32) {
+        let (key, seq) = (record.key(), record.seq());
+        self.remember(now, key, seq);
+        let before = self.element(&key);
+        if self.record_of(&key).is_none_or(|known| known.seq() < seq) {
+            self.leases.learned(now, key, age_s);
+        }
+        self.overlay.insert(key, record.clone());
+        self.index.change(before, self.element(&key));
     }
 
     /// Remembers for a while that this version was looked at.
@@ -161,6 +241,9 @@ impl View {
                     .is_some_and(|record| record.seq() == seq)
             {
                 self.set_overlay(key, None);
+                if self.record_of(&key).is_none() {
+                    self.leases.forget(&key);
+                }
             }
         }
     }
@@ -170,7 +253,7 @@ impl View {
         &'a self,
         after: Option<&PeerKey>,
         link: AddrScope,
-        now: Timestamp,
+        now: MonotonicTime,
     ) -> impl Iterator<Item = Listed<'a>> {
         use std::ops::Bound;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -182,11 +265,11 @@ impl View {
         let mut stored = self
             .set
             .iter_after(after)
-            .filter_map(move |peer| listed(peer, now))
+            .filter_map(|peer| shown(peer))
             .peekable();
         let merged = std::iter::from_fn(move || {
             let fresh = overlay.peek().map(|record| record.key());
-            let old = stored.peek().map(|listed| listed.record.key());
+            let old = stored.peek().map(|record| record.key());
             match (fresh, old) {
                 (None, None) => None,
                 (Some(fresh), Some(old)) if old < fresh => stored.next(),
@@ -195,21 +278,26 @@ impl View {
                     if old == Some(fresh) {
                         stored.next();
                     }
-                    overlay.next().map(|record| Listed { record, age_s: 0 })
+                    overlay.next()
                 }
             }
         });
-        merged.filter(move |listed| is_meaningful(listed.record, link))
+        merged
+            .filter(move |record| is_meaningful(record, link) && !self.is_over(&record.key()))
+            .map(move |record| Listed {
+                record,
+                age_s: self.age_s(now, &record.key()),
+            })
     }
 
     /// The summary of the list over a link, and of the versions that the peer has and this node declined: what both sides
     /// count as known.
     pub(crate) fn summary(&mut self, salt: u32, link: AddrScope, declined: &Versions) -> Summary {
         let reach = Reach::of_link(link);
-        let (set, overlay) = (&self.set, &self.overlay);
+        let (set, overlay, leases) = (&self.set, &self.overlay, &self.leases);
         let source = Source {
-            each: &|visit| visit_all(set, overlay, visit),
-            element: &|key| element(set, overlay, key),
+            each: &|visit| visit_all(set, overlay, leases, visit),
+            element: &|key| element(set, overlay, leases, key),
         };
         let root = self.index.root(salt, reach, &source);
         let mut summary = Summary {
@@ -227,20 +315,20 @@ impl View {
 
     /// Remembers how the list is now, so that its cells under a salt can be told later.
     pub(crate) fn bookmark(&mut self, salt: u64, link: AddrScope) -> Bookmark {
-        let (set, overlay) = (&self.set, &self.overlay);
+        let (set, overlay, leases) = (&self.set, &self.overlay, &self.leases);
         let source = Source {
-            each: &|visit| visit_all(set, overlay, visit),
-            element: &|key| element(set, overlay, key),
+            each: &|visit| visit_all(set, overlay, leases, visit),
+            element: &|key| element(set, overlay, leases, key),
         };
         self.index.bookmark(salt, Reach::of_link(link), &source)
     }
 
     /// Cells `first..first + count` of the list as it was then.
     pub(crate) fn cells(&mut self, mark: Bookmark, first: usize, count: usize) -> Vec<Cell> {
-        let (set, overlay) = (&self.set, &self.overlay);
+        let (set, overlay, leases) = (&self.set, &self.overlay, &self.leases);
         let source = Source {
-            each: &|visit| visit_all(set, overlay, visit),
-            element: &|key| element(set, overlay, key),
+            each: &|visit| visit_all(set, overlay, leases, visit),
+            element: &|key| element(set, overlay, leases, key),
         };
         self.index.cells(mark, first, count, &source)
     }
@@ -252,7 +340,7 @@ impl View {
         salt: u64,
         ids: &BTreeSet<u64>,
         link: AddrScope,
-        now: Timestamp,
+        now: MonotonicTime,
     ) -> Vec<Listed<'a>> {
         let mut wanted = ids.clone();
         let mut found = BTreeMap::new();
@@ -271,12 +359,10 @@ impl View {
     }
 
     /// What is listed of one peer over a link.
-    fn item(&self, key: &PeerKey, link: AddrScope, now: Timestamp) -> Option<Listed<'_>> {
-        let item = match self.overlay.get(key) {
-            Some(record) => Some(Listed { record, age_s: 0 }),
-            None => self.set.get(key).and_then(|peer| listed(peer, now)),
-        };
-        item.filter(|item| is_meaningful(item.record, link))
+    fn item(&self, key: &PeerKey, link: AddrScope, now: MonotonicTime) -> Option<Listed<'_>> {
+        let record = self.listed_over(key, link)?;
+        let age_s = self.age_s(now, key);
+        Some(Listed { record, age_s })
     }
 
     /// How long the list over a link is.
@@ -297,7 +383,8 @@ impl View {
 
     /// The record of this peer that is listed over a link.
     fn listed_over(&self, key: &PeerKey, link: AddrScope) -> Option<&SignedRecord> {
-        current(&self.set, &self.overlay, key).filter(|record| is_meaningful(record, link))
+        current(&self.set, &self.overlay, &self.leases, key)
+            .filter(|record| is_meaningful(record, link))
     }
 
     /// True for a learned peer, in the store or on its way there, whose key was never proven to this node.
@@ -356,16 +443,6 @@ fn stored_seq(set: &PeerSet, key: &PeerKey) -> Option<u64> {
     stored.max(forgotten)
 }
 
-fn listed(peer: &Arc<PeerRecord>, now: Timestamp) -> Option<Listed<'_>> {
-    let record = shown(peer)?;
-    let news = peer.stats.last_seen.max(peer.stats.first_seen);
-    let age = news.map_or(0, |news| now.saturating_since(news).as_secs());
-    Some(Listed {
-        record,
-        age_s: u32::try_from(age).unwrap_or(u32::MAX),
-    })
-}
-
 /// The record of a stored peer, as far as it is shown to others.
 fn shown(peer: &PeerRecord) -> Option<&SignedRecord> {
     peer.record.as_ref().filter(|_| !peer.is_banned())
@@ -375,30 +452,35 @@ fn shown(peer: &PeerRecord) -> Option<&SignedRecord> {
 fn current<'a>(
     set: &'a PeerSet,
     overlay: &'a BTreeMap<PeerKey, SignedRecord>,
+    leases: &Leases,
     key: &PeerKey,
 ) -> Option<&'a SignedRecord> {
     overlay
         .get(key)
         .or_else(|| set.get(key).and_then(|peer| shown(peer)))
+        .filter(|_| !leases.is_over(key))
 }
 
 fn element(
     set: &PeerSet,
     overlay: &BTreeMap<PeerKey, SignedRecord>,
+    leases: &Leases,
     key: &PeerKey,
 ) -> Option<Element> {
-    current(set, overlay, key).and_then(as_element)
+    current(set, overlay, leases, key).and_then(as_element)
 }
 
 /// Visits every element: those of the store that nothing stands before, then the others.
 fn visit_all(
     set: &PeerSet,
     overlay: &BTreeMap<PeerKey, SignedRecord>,
+    leases: &Leases,
     visit: &mut dyn FnMut(&Element),
 ) {
     let stored = stored_elements(set).filter(|element| !overlay.contains_key(&element.key));
     stored
         .chain(overlay.values().filter_map(as_element))
+        .filter(|element| !leases.is_over(&element.key))
         .for_each(|element| visit(&element));
 }
 
@@ -480,7 +562,7 @@ mod tests {
     }
 
     fn listed(view: &View, after: Option<&PeerKey>) -> Vec<SignedRecord> {
-        let list = view.list(after, AddrScope::Private, Timestamp::UNIX_EPOCH);
+        let list = view.list(after, AddrScope::Private, at(0));
         list.map(|item| item.record.clone()).collect()
     }
 
@@ -491,8 +573,8 @@ mod tests {
             set(&[record(1, 1), record(2, 5), record(3, 1)]),
         );
         view.set_own_record(record(0, 1));
-        view.add_pending(at(0), &record(2, 6));
-        view.add_pending(at(0), &record(4, 1));
+        view.add_pending(at(0), &record(2, 6), 0);
+        view.add_pending(at(0), &record(4, 1), 0);
         let mut expected = vec![
             record(0, 1),
             record(1, 1),
@@ -506,11 +588,14 @@ mod tests {
             assert_eq!(listed(&view, Some(&record.key())), expected[index + 1..]);
         }
         let summary = view.summary(7, AddrScope::Private, &Versions::new(0));
-        view.set_snapshot(set(&expected
-            .iter()
-            .filter(|r| r.key() != view.own_key())
-            .cloned()
-            .collect::<Vec<_>>()));
+        view.set_snapshot(
+            at(0),
+            set(&expected
+                .iter()
+                .filter(|r| r.key() != view.own_key())
+                .cloned()
+                .collect::<Vec<_>>()),
+        );
         assert_eq!(
             view.sizes().0,
             1,
@@ -527,8 +612,8 @@ mod tests {
     fn pending_records_are_forgotten_when_the_store_never_shows_them() {
         let mut view = View::new(record(0, 1).key(), Arc::default());
         view.set_own_record(record(0, 1));
-        view.add_pending(at(0), &record(1, 1));
-        view.add_pending(at(5), &record(1, 2));
+        view.add_pending(at(0), &record(1, 1), 0);
+        view.add_pending(at(5), &record(1, 2), 0);
         assert!(view.knows(&record(1, 0).key(), 2));
         view.expire(at(10_000));
         assert!(
