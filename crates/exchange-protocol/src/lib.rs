@@ -70,7 +70,7 @@
 //! | [`limits`] | every bound and interval by name |
 //! | [`simulate`] | a federation on virtual time |
 //! | engine, relay, tree | routing; records in and on; along which links |
-//! | introduce, sync, answer | who is who; rounds of questions; their answers |
+//! | introduce, busy, sync, answer | who is who; what is said when there is no room; rounds of questions; their answers |
 //! | download, feeler | what a newcomer fetches from several neighbours at once; trying peers that are not connected |
 //! | reconcile, rateless, index | finding the difference of two lists; the code behind it; what is kept ready for it |
 //! | validate, view, lease, digest | the gate for records; what would be listed; for how long; its summary and ids |
@@ -82,6 +82,7 @@
 #![warn(clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
 mod answer;
+mod busy;
 pub mod codec;
 mod defence;
 mod download;

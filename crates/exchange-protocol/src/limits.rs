@@ -62,6 +62,18 @@ pub const COMPRESSION_LEVEL: i32 = 1;
 /// Most peers with a conversation at a time: above every sensible connection limit.
 pub const MAX_SESSIONS: usize = 4096;
 
+/// Most peers at a time that are told that there is no room. More are hung up on without a word.
+pub const MAX_TURNED_AWAY: usize = 256;
+
+/// How long a peer for whom there is no room has to ask its first question.
+pub const TURN_AWAY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// For how long a peer is asked to stay away when there is no room; up to twice that, so that they do not all come back at once.
+pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Most peers remembered to have asked this node to stay away. The one that may be asked first is forgotten.
+pub const MAX_WAITS: usize = 1024;
+
 /// Most announcements to one peer without an answer yet. More are batched until one is answered.
 pub const MAX_ANNOUNCEMENTS_IN_FLIGHT: usize = 2;
 
