@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::addr::{AddrScope, PeerAddr};
 use crate::config::NodeConfig;
@@ -137,6 +138,13 @@ pub enum Reaction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
+    /// A peer has no room for a conversation with this node, and asks to be left alone for a while.
+    Busy {
+        /// Who.
+        peer: PeerKey,
+        /// For how long; bounded by the engine.
+        retry_after: Duration,
+    },
     /// Hello was exchanged with a peer: version and network agree.
     HandshakeCompleted {
         /// Who.

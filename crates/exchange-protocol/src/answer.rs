@@ -137,7 +137,7 @@ impl Engine {
         let mut last = None;
         let listed = self
             .view
-            .list(request.cursor.as_ref(), session.scope, now.wall);
+            .list(request.cursor.as_ref(), session.scope, now.monotonic);
         for item in listed {
             let (key, seq) = (item.record.key(), item.record.seq());
             // Its own record it has, unless it lost its state and this is a later version than it told.
@@ -179,7 +179,7 @@ impl Engine {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let most = limit.min(limits::SAMPLE);
         let mut chosen = Vec::with_capacity(most);
-        let listed = self.view.list(None, session.scope, now.wall);
+        let listed = self.view.list(None, session.scope, now.monotonic);
         for (place, item) in listed.filter(|i| i.record.key() != peer).enumerate() {
             if chosen.len() < most {
                 chosen.push(item);
@@ -313,7 +313,10 @@ impl Engine {
         let ids: BTreeSet<u64> = want.ids.iter().copied().collect();
         let mut response = PeerResponse::default();
         let mut room = MAX_FRAME_BYTES - limits::FRAME_HEADROOM_BYTES;
-        for item in self.view.find(want.salt, &ids, session.scope, now.wall) {
+        for item in self
+            .view
+            .find(want.salt, &ids, session.scope, now.monotonic)
+        {
             let (key, seq) = (item.record.key(), item.record.seq());
             let size = codec::entry_bytes(item.record.envelope().len());
             if response.records.len() == limits::MAX_RECORDS_PER_FRAME || size > room {

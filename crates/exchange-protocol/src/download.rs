@@ -6,7 +6,7 @@ use btcfed_core::time::{MonotonicTime, Now};
 
 use crate::engine::{Engine, Sent};
 use crate::limits;
-use crate::message::{Message, Mode, PeerRequest, PeerResponse, Stripe};
+use crate::message::{Message, Mode, PeerRequest, PeerResponse, RecordEntry, Stripe};
 use crate::session::{Round, Stage};
 use crate::sync::PAGE;
 
@@ -110,7 +110,7 @@ impl Engine {
             self.on_page(now, peer, response);
             return;
         }
-        let envelopes = response.records.iter().map(|entry| &*entry.envelope);
+        let envelopes = response.records.iter().map(RecordEntry::offered);
         let intake = self.intake(now, peer, envelopes, true);
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.wants_round = true;

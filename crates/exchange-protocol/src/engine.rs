@@ -12,6 +12,7 @@ use btcfed_core::time::{MonotonicTime, Now};
 use btcfed_core::{PeerChange, PeerKey, PeerSet, SignedRecord};
 
 use crate::answer::Snapshot;
+use crate::busy::{TurnedAway, Waits};
 use crate::codec;
 use crate::defence::budget::Parked;
 use crate::defence::origin::Origins;
@@ -19,7 +20,7 @@ use crate::defence::score::{Offence, Scores};
 use crate::download::Download;
 use crate::feeler::Feeler;
 use crate::limits;
-use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse};
+use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse, RecordEntry};
 use crate::phase::{Phase, PhaseEvent};
 use crate::reconcile::salts::Salts;
 use crate::reconcile::shared::Shared;
@@ -67,6 +68,9 @@ pub struct Engine {
     /// Who told of peers that were never met.
     pub(crate) origins: Origins,
     pub(crate) feeler: Feeler,
+    /// Whom this node has no room for, and who has none for it.
+    pub(crate) turned_away: TurnedAway,
+    pub(crate) waits: Waits,
     /// Who signed two records with one number.
     pub(crate) equivocators: Versions,
     parked: Parked,
@@ -119,6 +123,8 @@ impl Engine {
             download: None,
             origins: Origins::default(),
             feeler: Feeler::new(options.seed),
+            turned_away: TurnedAway::default(),
+            waits: Waits::default(),
             equivocators: Versions::new(limits::MAX_EQUIVOCATORS),
             parked: Parked::default(),
             scores: Scores::default(),
@@ -160,25 +166,29 @@ impl Engine {
     ) {
         self.disconnected(now, &peer);
         if self.sessions.len() >= limits::MAX_SESSIONS {
-            self.push(Output::Close {
-                peer,
-                reason: "too many conversations".to_owned(),
-            });
+            self.turn_away(now, peer, scope, direction == Direction::Outbound);
             return;
         }
         let budgets = self.parked.take(now.monotonic, &peer);
         let mut session = Session::new(direction, scope, now.monotonic, budgets);
+        match direction {
+            Direction::Inbound => self.waits.remove(&peer),
+            Direction::Outbound => session.paused_until = self.waits.of(now.monotonic, &peer),
+        }
         if self.feeler.is_arrived(&peer, direction) {
             session.feeling_since = Some(now.monotonic);
         }
         self.sessions.insert(peer, session);
+        self.view.met(peer);
         self.timer.start(now.monotonic, &mut self.rng);
     }
 
     fn disconnected(&mut self, now: Now, peer: &PeerKey) {
+        self.turned_away.remove(peer);
         let Some(session) = self.sessions.remove(peer) else {
             return;
         };
+        self.view.parted(now.monotonic, *peer);
         self.parked.keep(*peer, session.budgets);
         let (first, last) = (CommandId(0), CommandId(u64::MAX));
         let open = self.pending_by.range((*peer, first)..=(*peer, last));
@@ -209,7 +219,7 @@ impl Engine {
     fn request(&mut self, now: Now, peer: PeerKey, token: RequestToken, frame: &[u8]) {
         self.received(frame);
         let Some(session) = self.sessions.get_mut(&peer) else {
-            let refusal = self.busy(now);
+            let refusal = self.busy(now, &peer);
             self.reply(token, &refusal);
             return;
         };
@@ -364,6 +374,8 @@ impl Engine {
         } else {
             self.failed_request(now, peer, sent);
         }
+        let retry_after = std::time::Duration::from_millis(error.retry_after_ms.into())
+            .min(limits::MAX_RETRY_AFTER);
         if let Some(session) = self.sessions.get_mut(&peer) {
             if error.code == ErrorCode::Unsupported && was_round && !session.pages_only {
                 session.refuses_stripes = true;
@@ -374,19 +386,18 @@ impl Engine {
                 session.introduced = false;
                 session.hello_due = Some(now.monotonic.saturating_add(limits::RETRY_PAUSE));
             }
-            let asked = std::time::Duration::from_millis(error.retry_after_ms.into())
-                .min(limits::MAX_RETRY_AFTER);
             session.paused_until = session
                 .paused_until
-                .max(Some(now.monotonic.saturating_add(asked)));
+                .max(Some(now.monotonic.saturating_add(retry_after)));
         }
-        if !error.alternatives.is_empty() {
+        if error.code == ErrorCode::Busy {
             self.intake(
                 now,
                 peer,
-                error.alternatives.iter().map(|entry| &*entry.envelope),
+                error.alternatives.iter().map(RecordEntry::offered),
                 false,
             );
+            self.on_busy(now, peer, retry_after);
         }
         if error.code.is_final() {
             let reaction = (error.code != ErrorCode::Version).then_some(Reaction::Disconnect);
@@ -407,6 +418,7 @@ impl Engine {
             self.failed(now, *id, RequestError::Timeout);
         }
         self.close_due(now);
+        self.close_turned_away(now);
         self.start_due_rounds(now);
         self.graft_due(now);
         self.announce_due(now);
@@ -572,7 +584,7 @@ impl Engine {
 
 impl Exchange for Engine {
     fn handle(&mut self, now: Now, input: Input) {
-        self.view.expire(now.monotonic);
+        self.view.pass(now);
         match input {
             Input::Connected {
                 peer,
@@ -591,7 +603,7 @@ impl Exchange for Engine {
             Input::Request { peer, token, frame } => self.request(now, peer, token, &frame),
             Input::Response { id, frame } => self.response(now, id, &frame),
             Input::StoreChanged { set, changes } => {
-                self.view.set_snapshot(set);
+                self.view.set_snapshot(now.monotonic, set);
                 let changed = changes.iter().filter_map(PeerChange::key);
                 self.origins.update(&self.view, changed);
             }
@@ -617,6 +629,7 @@ impl Exchange for Engine {
             self.timer.due(),
             self.news.due(),
             self.feeler.deadline(),
+            self.turned_away.deadline(),
             download,
         ]
         .into_iter()

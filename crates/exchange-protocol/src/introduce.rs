@@ -1,4 +1,4 @@
-//! Who is who: the introduction, and what somebody is told for whom there is no room.
+//! Who is who: the introduction.
 
 use btcfed_core::PeerKey;
 use btcfed_core::exchange::{Notice, Reaction};
@@ -6,7 +6,7 @@ use btcfed_core::time::Now;
 
 use crate::engine::Engine;
 use crate::limits;
-use crate::message::{ErrorCode, ErrorReply, Hello, Message, RecordEntry};
+use crate::message::{ErrorCode, Hello};
 use crate::phase::PhaseEvent;
 
 impl Engine {
@@ -86,32 +86,6 @@ impl Engine {
             let reaction = Some(Reaction::Disconnect);
             self.close_at(peer, now.monotonic, reaction, "its software is denied");
         }
-    }
-
-    /// Refuses a conversation for which there is no room and names others to ask.
-    pub(crate) fn busy(&mut self, now: Now) -> Message {
-        let link = btcfed_core::addr::AddrScope::Public;
-        let listed: Vec<RecordEntry> = self
-            .view
-            .list(None, link, now.wall)
-            .map(|item| item.entry())
-            .collect();
-        let start = self.rng.index(listed.len());
-        let alternatives = listed
-            .iter()
-            .cycle()
-            .skip(start)
-            .take(limits::MAX_ALTERNATIVES.min(listed.len()))
-            .cloned()
-            .collect();
-        Message::Error(ErrorReply {
-            code: ErrorCode::Busy,
-            message: "no room for another conversation".to_owned(),
-            retry_after_ms: u32::try_from(limits::RETRY_PAUSE.as_millis()).unwrap_or(u32::MAX),
-            version_min: 0,
-            version_max: 0,
-            alternatives,
-        })
     }
 }
 

@@ -70,10 +70,10 @@
 //! | [`limits`] | every bound and interval by name |
 //! | [`simulate`] | a federation on virtual time |
 //! | engine, relay, tree | routing; records in and on; along which links |
-//! | introduce, sync, answer | who is who; rounds of questions; their answers |
+//! | introduce, busy, sync, answer | who is who; what is said when there is no room; rounds of questions; their answers |
 //! | download, feeler | what a newcomer fetches from several neighbours at once; trying peers that are not connected |
 //! | reconcile, rateless, index | finding the difference of two lists; the code behind it; what is kept ready for it |
-//! | validate, view, digest | the gate for records; what would be listed; its summary and ids |
+//! | validate, view, lease, digest | the gate for records; what would be listed; for how long; its summary and ids |
 //! | session, sessions, schedule, phase | one peer; all of them; the periodic timer; where the node stands |
 //! | bucket, budget, score, origin | rates; what a peer may send; misbehaviour and reactions; who told of whom |
 //!
@@ -82,12 +82,14 @@
 #![warn(clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
 mod answer;
+mod busy;
 pub mod codec;
 mod defence;
 mod download;
 mod engine;
 mod feeler;
 mod introduce;
+mod lease;
 pub mod limits;
 pub mod message;
 mod phase;

@@ -62,6 +62,18 @@ pub const COMPRESSION_LEVEL: i32 = 1;
 /// Most peers with a conversation at a time: above every sensible connection limit.
 pub const MAX_SESSIONS: usize = 4096;
 
+/// Most peers at a time that are told that there is no room. More are hung up on without a word.
+pub const MAX_TURNED_AWAY: usize = 256;
+
+/// How long a peer for whom there is no room has to ask its first question.
+pub const TURN_AWAY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// For how long a peer is asked to stay away when there is no room; up to twice that, so that they do not all come back at once.
+pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Most peers remembered to have asked this node to stay away. The one that may be asked first is forgotten.
+pub const MAX_WAITS: usize = 1024;
+
 /// Most announcements to one peer without an answer yet. More are batched until one is answered.
 pub const MAX_ANNOUNCEMENTS_IN_FLIGHT: usize = 2;
 
@@ -256,6 +268,19 @@ pub const MAX_CONTRADICTIONS_PER_FRAME: usize = 4;
 
 /// Most owners remembered to have contradicted themselves, so that it is told once. The oldest is forgotten.
 pub const MAX_EQUIVOCATORS: usize = 256;
+
+// --- leases --------------------------------------------------------------------------------------------------------
+
+/// How long a record counts after the last news of its owner. Owners renew theirs three times within it.
+pub const LEASE: Duration = Duration::from_secs(24 * 3600);
+
+/// So long before the end of its lease a record is told to nobody: two nodes that learned it at different times would
+/// differ for so long.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(LEASE.as_secs() / 10);
+
+/// The age a record has at most when a node starts, whatever its stored times and the clock say: ten hours are left until it
+/// is told no more, within which every live owner renews its own.
+pub const RESTORED_AGE_MAX: Duration = Duration::from_secs(11 * 3600);
 
 // --- the list as a whole ---------------------------------------------------------------------------------------------
 

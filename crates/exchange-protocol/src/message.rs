@@ -69,6 +69,16 @@ pub struct RecordEntry {
     pub age_s: u32,
 }
 
+impl RecordEntry {
+    /// The envelope and its age, as they were offered.
+    pub(crate) fn offered(&self) -> Offered<'_> {
+        (&self.envelope, self.age_s)
+    }
+}
+
+/// A signed envelope and the age its sender attaches to it.
+pub(crate) type Offered<'a> = (&'a [u8], u32);
+
 /// A constant-size summary of everything one side would list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {

@@ -16,7 +16,9 @@ use btcfed_core::{PeerKey, SignedRecord};
 use crate::defence::validate;
 use crate::engine::{Engine, Sent};
 use crate::limits;
-use crate::message::{Cell, CellBlock, CellRange, Message, Mode, PeerRequest, PeerResponse, Want};
+use crate::message::{
+    Cell, CellBlock, CellRange, Message, Mode, PeerRequest, PeerResponse, RecordEntry, Want,
+};
 use crate::reconcile::index::Bookmark;
 use crate::reconcile::rateless::{Decoded, Difference};
 use crate::session::Stage;
@@ -114,7 +116,7 @@ impl Engine {
         if !ours.is_empty() {
             let is_ours = |key: &PeerKey, seq| ours.contains(&digest::id(salt, key, seq));
             session.declined.retain(|key, seq| !is_ours(key, seq));
-            let found = self.view.find(salt, ours, session.scope, now.wall);
+            let found = self.view.find(salt, ours, session.scope, now.monotonic);
             let missing: Vec<SignedRecord> = found
                 .into_iter()
                 .filter(|item| item.record.key() != peer)
@@ -165,7 +167,7 @@ impl Engine {
 
     /// Takes in records asked for by their ids. Others do not belong into the answer.
     pub(crate) fn on_wanted(&mut self, now: Now, peer: PeerKey, response: &PeerResponse) {
-        let envelopes = response.records.iter().map(|entry| &*entry.envelope);
+        let envelopes = response.records.iter().map(RecordEntry::offered);
         let triage = validate::triage(&self.view, now, envelopes);
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;

@@ -13,10 +13,10 @@ use btcfed_core::{PeerKey, PeerOp, PeerPatch, SignedRecord};
 
 use crate::codec;
 use crate::defence::score::Offence;
-use crate::defence::validate::{self, Triage};
+use crate::defence::validate::{self, Ages, Triage};
 use crate::engine::{Engine, Sent, as_u64, rate_refusal, refusal};
 use crate::limits;
-use crate::message::{ErrorCode, Message, PeerAnnouncement, PeerUpdate, RecordEntry};
+use crate::message::{ErrorCode, Message, Offered, PeerAnnouncement, PeerUpdate, RecordEntry};
 use crate::phase::Phase;
 use crate::relay::tree::open_id;
 use crate::view::is_meaningful;
@@ -56,7 +56,7 @@ impl Engine {
         &mut self,
         now: Now,
         peer: PeerKey,
-        envelopes: impl Iterator<Item = &'a [u8]>,
+        envelopes: impl Iterator<Item = Offered<'a>>,
         asked: bool,
     ) -> Intake {
         let triage = validate::triage(&self.view, now, envelopes);
@@ -90,6 +90,7 @@ impl Engine {
             mut refused,
             malformed,
             mut contradictions,
+            ages,
         } = triage;
         for (key, seq) in &listed {
             session.has_version(key, *seq);
@@ -132,7 +133,7 @@ impl Engine {
             self.notice(Notice::OwnRecordAhead { seq });
         }
         let spread = self.spread(asked, learned);
-        self.accept(now, &peer, verdict.accepted, spread);
+        self.accept(now, &peer, verdict.accepted, &ages, spread);
         let offence = verdict
             .offence
             .or(foul)
@@ -158,7 +159,14 @@ impl Engine {
     }
 
     /// Stores records and passes them on, each version once.
-    fn accept(&mut self, now: Now, from: &PeerKey, records: Vec<SignedRecord>, spread: Spread) {
+    fn accept(
+        &mut self,
+        now: Now,
+        from: &PeerKey,
+        records: Vec<SignedRecord>,
+        ages: &Ages,
+        spread: Spread,
+    ) {
         if records.is_empty() {
             return;
         }
@@ -167,10 +175,12 @@ impl Engine {
         for record in &records {
             let (key, seq) = (record.key(), record.seq());
             let is_new = !self.view.has_record(&key);
-            self.view.add_pending(now.monotonic, record);
+            let age_s = ages.get(&key).copied().unwrap_or(0);
+            self.view.add_pending(now.monotonic, record, age_s);
             self.news.arrived(key, seq);
             let source = self.sessions.get_mut(from).filter(|_| is_new);
             let may_relay = spread != Spread::Nowhere
+                && !self.view.is_over(&key)
                 && source.is_none_or(|s| s.budgets.new_identities.take(now.monotonic, 1))
                 && self.news.may_relay(now.monotonic, key);
             if !may_relay {
@@ -272,7 +282,8 @@ impl Engine {
                     session.known.remove(&peer_key);
                     false
                 });
-                self.accept(now, &peer, vec![record], Spread::Along);
+                let ages = Ages::default();
+                self.accept(now, &peer, vec![record], &ages, Spread::Along);
             }
         }
         offence
@@ -299,7 +310,7 @@ impl Engine {
         if !self.is_introduced(now, peer, token) {
             return;
         }
-        let envelopes = announcement.records.iter().map(|entry| &*entry.envelope);
+        let envelopes = announcement.records.iter().map(RecordEntry::offered);
         let triage = validate::triage(&self.view, now, envelopes);
         let intake = self.take_pushed(now, peer, triage);
         self.news.passed();
@@ -395,7 +406,7 @@ impl Engine {
     }
 
     fn check_own_record(&mut self, now: Now, peer: PeerKey, envelope: &[u8]) -> Intake {
-        let triage = validate::triage(&self.view, now, std::iter::once(envelope));
+        let triage = validate::triage(&self.view, now, std::iter::once((envelope, 0)));
         if triage.listed.iter().any(|(key, _)| *key != peer) {
             return Intake {
                 offence: Some(Offence::Malformed),
@@ -503,7 +514,7 @@ impl Engine {
             .iter()
             .map(|record| RecordEntry {
                 envelope: record.envelope().to_vec(),
-                age_s: 0,
+                age_s: self.view.age_s(now.monotonic, &record.key()),
             })
             .collect();
         let is_due = session.hints_due.is_some_and(|due| due <= now.monotonic);

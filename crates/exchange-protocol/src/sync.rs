@@ -7,7 +7,7 @@ use btcfed_core::time::Now;
 use crate::defence::score::Offence;
 use crate::engine::{Engine, Sent};
 use crate::limits;
-use crate::message::{ErrorCode, Message, Mode, PeerRequest, PeerResponse};
+use crate::message::{ErrorCode, Message, Mode, PeerRequest, PeerResponse, RecordEntry};
 use crate::phase::PhaseEvent;
 use crate::session::{Round, Stage};
 
@@ -170,7 +170,7 @@ impl Engine {
         let intake = self.intake(
             now,
             peer,
-            response.records.iter().map(|entry| &*entry.envelope),
+            response.records.iter().map(RecordEntry::offered),
             true,
         );
         let Some(session) = self.sessions.get_mut(&peer) else {

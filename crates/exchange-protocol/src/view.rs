@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use btcfed_core::addr::AddrScope;
 use btcfed_core::record::SignedView;
-use btcfed_core::time::{MonotonicTime, Timestamp};
+use btcfed_core::time::{MonotonicTime, Now, Timestamp};
 use btcfed_core::{Issuer, PeerKey, PeerSet, PeerView, SignedRecord};
 
+use crate::lease::Leases;
 use crate::limits;
 use crate::message::{Cell, RecordEntry, Summary};
 use crate::reconcile::digest;
@@ -29,6 +30,7 @@ pub(crate) struct View {
     seen: BTreeMap<PeerKey, u64>,
     expiry: VecDeque<(MonotonicTime, PeerKey, u64)>,
     index: Index,
+    leases: Leases,
 }
 
 /// A record to be listed, and its age.
@@ -56,11 +58,14 @@ impl View {
             overlay: BTreeMap::new(),
             seen: BTreeMap::new(),
             expiry: VecDeque::new(),
+            leases: Leases::default(),
         }
     }
 
     /// A view of what others of a simulation begin with too.
     pub(crate) fn sharing(own: PeerKey, shared: Arc<Shared>) -> Self {
+        let mut leases = Leases::default();
+        leases.begin(MonotonicTime::ZERO, std::iter::empty());
         Self {
             own,
             set: Arc::clone(shared.set()),
@@ -68,6 +73,7 @@ impl View {
             overlay: BTreeMap::new(),
             seen: BTreeMap::new(),
             expiry: VecDeque::new(),
+            leases,
         }
     }
 
@@ -94,7 +100,7 @@ impl View {
     }
 
     /// Takes over a new snapshot; what it shows is pending no more.
-    pub(crate) fn set_snapshot(&mut self, set: Arc<PeerSet>) {
+    pub(crate) fn set_snapshot(&mut self, now: MonotonicTime, set: Arc<PeerSet>) {
         let shown = self.overlay.iter().filter(|(key, record)| {
             **key != self.own && stored_seq(&set, key) >= Some(record.seq())
         });
@@ -104,18 +110,86 @@ impl View {
         changed.sort_unstable();
         changed.dedup();
         let before: Vec<Option<Element>> = changed.iter().map(|key| self.element(key)).collect();
-        self.set = set;
+        let old = std::mem::replace(&mut self.set, set);
+        for key in &changed {
+            self.note_lease(now, &old, key);
+        }
         for key in shown {
             self.overlay.remove(&key);
         }
         for (key, before) in changed.into_iter().zip(before) {
+            if self.record_of(&key).is_none() {
+                self.leases.forget(&key);
+            }
+            self.index.change(before, self.element(&key));
+        }
+    }
+
+    /// What the store learned on another way than by this protocol is new now.
+    fn note_lease(&mut self, now: MonotonicTime, old: &PeerSet, key: &PeerKey) {
+        let seq = |set: &PeerSet| set.get(key)?.record.as_ref().map(SignedRecord::seq);
+        let is_ours = *key == self.own || self.overlay.contains_key(key);
+        if !is_ours && seq(old) < seq(&self.set) {
+            self.leases.learned(now, *key, 0);
+        }
+    }
+
+    /// A peer is connected; its record is as young as can be.
+    pub(crate) fn met(&mut self, key: PeerKey) {
+        let before = self.element(&key);
+        self.leases.met(key);
+        self.index.change(before, self.element(&key));
+    }
+
+    /// The last connection to a peer is gone.
+    pub(crate) fn parted(&mut self, now: MonotonicTime, key: PeerKey) {
+        let is_known = self.record_of(&key).is_some();
+        self.leases.parted(now, key, is_known);
+    }
+
+    /// True when the record of this peer counts no more, or nearly so: it is told to nobody.
+    pub(crate) fn is_over(&self, key: &PeerKey) -> bool {
+        *key != self.own && self.leases.is_over(key)
+    }
+
+    /// How old the record of a peer is that goes out now.
+    pub(crate) fn age_s(&self, now: MonotonicTime, key: &PeerKey) -> u32 {
+        if *key == self.own {
+            return 0;
+        }
+        self.leases.age_s(now, key)
+    }
+
+    /// Time passed: takes what is over off the list.
+    pub(crate) fn pass(&mut self, now: Now) {
+        self.expire(now.monotonic);
+        if !self.leases.has_begun() {
+            let ages = self.set.iter().filter(|peer| peer.record.is_some());
+            let ages = ages.map(|peer| {
+                let seen = peer.stats.last_seen.max(peer.stats.first_seen);
+                let age = seen.map_or(0, |seen| now.wall.saturating_since(seen).as_secs());
+                (peer.key, age)
+            });
+            self.leases.begin(now.monotonic, ages);
+        }
+        if !self.leases.is_due(now.monotonic) {
+            return;
+        }
+        let stored = self.set.iter().filter(|peer| peer.record.is_some());
+        let known = stored
+            .map(|peer| peer.key)
+            .chain(self.overlay.keys().copied());
+        let known = known.filter(|key| *key != self.own);
+        for key in self.leases.take_due(now.monotonic, known) {
+            let before = self.element(&key);
+            self.leases.end(key);
             self.index.change(before, self.element(&key));
         }
     }
 
     /// The version of this peer's record that is listed.
     fn element(&self, key: &PeerKey) -> Option<Element> {
-        element(&self.set, &self.overlay, key)
+        element(&self.set, &self.overlay, &self.leases, key)
     }
 
     /// True when this version of a record needs no further look.
@@ -128,10 +202,16 @@ impl View {
         self.set.ban_of(key, now).is_some()
     }
 
-    /// Remembers an accepted record until the store shows it.
-    pub(crate) fn add_pending(&mut self, now: MonotonicTime, record: &SignedRecord) {
-        self.remember(now, record.key(), record.seq());
-        self.set_overlay(record.key(), Some(record.clone()));
+    /// Remembers an accepted record until the store shows it. A version of another number is as old as it was told to be.
+    pub(crate) fn add_pending(&mut self, now: MonotonicTime, record: &SignedRecord, age_s: u32) {
+        let (key, seq) = (record.key(), record.seq());
+        self.remember(now, key, seq);
+        let before = self.element(&key);
+        if self.record_of(&key).is_none_or(|known| known.seq() < seq) {
+            self.leases.learned(now, key, age_s);
+        }
+        self.overlay.insert(key, record.clone());
+        self.index.change(before, self.element(&key));
     }
 
     /// Remembers for a while that this version was looked at.
@@ -164,6 +244,9 @@ impl View {
                     .is_some_and(|record| record.seq() == seq)
             {
                 self.set_overlay(key, None);
+                if self.record_of(&key).is_none() {
+                    self.leases.forget(&key);
+                }
             }
         }
     }
@@ -173,7 +256,7 @@ impl View {
         &'a self,
         after: Option<&PeerKey>,
         link: AddrScope,
-        now: Timestamp,
+        now: MonotonicTime,
     ) -> impl Iterator<Item = Listed<'a>> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut overlay = self
@@ -181,14 +264,10 @@ impl View {
             .range((start, Bound::Unbounded))
             .map(|(_, record)| record.view())
             .peekable();
-        let mut stored = self
-            .set
-            .views_after(after)
-            .filter_map(move |peer| listed(peer, now))
-            .peekable();
+        let mut stored = self.set.views_after(after).filter_map(shown).peekable();
         let merged = std::iter::from_fn(move || {
             let fresh = overlay.peek().map(|record| record.key());
-            let old = stored.peek().map(|listed| listed.record.key());
+            let old = stored.peek().map(|record| record.key());
             match (fresh, old) {
                 (None, None) => None,
                 (Some(fresh), Some(old)) if old < fresh => stored.next(),
@@ -197,21 +276,26 @@ impl View {
                     if old == Some(fresh) {
                         stored.next();
                     }
-                    overlay.next().map(|record| Listed { record, age_s: 0 })
+                    overlay.next()
                 }
             }
         });
-        merged.filter(move |listed| is_told(listed.record, link))
+        merged
+            .filter(move |record| is_told(*record, link) && !self.is_over(&record.key()))
+            .map(move |record| Listed {
+                record,
+                age_s: self.age_s(now, &record.key()),
+            })
     }
 
     /// The summary of the list over a link, and of the versions that the peer has and this node declined: what both sides
     /// count as known.
     pub(crate) fn summary(&mut self, salt: u32, link: AddrScope, declined: &Versions) -> Summary {
         let reach = Reach::of_link(link);
-        let (set, overlay) = (&self.set, &self.overlay);
+        let (set, overlay, leases) = (&self.set, &self.overlay, &self.leases);
         let source = Source {
-            each: &|visit| visit_all(set, overlay, visit),
-            element: &|key| element(set, overlay, key),
+            each: &|visit| visit_all(set, overlay, leases, visit),
+            element: &|key| element(set, overlay, leases, key),
         };
         let root = self.index.root(salt, reach, &source);
         let mut summary = Summary {
@@ -229,20 +313,20 @@ impl View {
 
     /// Remembers how the list is now, so that its cells under a salt can be told later.
     pub(crate) fn bookmark(&mut self, salt: u64, link: AddrScope) -> Bookmark {
-        let (set, overlay) = (&self.set, &self.overlay);
+        let (set, overlay, leases) = (&self.set, &self.overlay, &self.leases);
         let source = Source {
-            each: &|visit| visit_all(set, overlay, visit),
-            element: &|key| element(set, overlay, key),
+            each: &|visit| visit_all(set, overlay, leases, visit),
+            element: &|key| element(set, overlay, leases, key),
         };
         self.index.bookmark(salt, Reach::of_link(link), &source)
     }
 
     /// Cells `first..first + count` of the list as it was then.
     pub(crate) fn cells(&mut self, mark: Bookmark, first: usize, count: usize) -> Vec<Cell> {
-        let (set, overlay) = (&self.set, &self.overlay);
+        let (set, overlay, leases) = (&self.set, &self.overlay, &self.leases);
         let source = Source {
-            each: &|visit| visit_all(set, overlay, visit),
-            element: &|key| element(set, overlay, key),
+            each: &|visit| visit_all(set, overlay, leases, visit),
+            element: &|key| element(set, overlay, leases, key),
         };
         self.index.cells(mark, first, count, &source)
     }
@@ -254,7 +338,7 @@ impl View {
         salt: u64,
         ids: &BTreeSet<u64>,
         link: AddrScope,
-        now: Timestamp,
+        now: MonotonicTime,
     ) -> Vec<Listed<'_>> {
         let mut search = Search::new(salt, ids);
         let recent = self.index.recent();
@@ -281,10 +365,10 @@ impl View {
         ids: &BTreeSet<u64>,
         link: AddrScope,
     ) -> Option<BTreeSet<KeyPrefix>> {
-        let (set, overlay) = (&self.set, &self.overlay);
+        let (set, overlay, leases) = (&self.set, &self.overlay, &self.leases);
         let source = Source {
-            each: &|visit| visit_all(set, overlay, visit),
-            element: &|key| element(set, overlay, key),
+            each: &|visit| visit_all(set, overlay, leases, visit),
+            element: &|key| element(set, overlay, leases, key),
         };
         let table = self.index.ids(salt, Reach::of_link(link), &source)?;
         Some(ids.iter().flat_map(|id| table.prefixes(*id)).collect())
@@ -294,7 +378,8 @@ impl View {
     fn keys_with(&self, prefix: KeyPrefix) -> BTreeSet<PeerKey> {
         // No key ends in so many zeros; and where the bytes are no key at all, none of the list comes before.
         let lowest = PeerKey::from_trusted_bytes(&prefix.lowest()).ok();
-        let stored = self.set.iter_after(lowest.as_ref()).map(|peer| peer.key);
+        let stored = self.set.views_after(lowest.as_ref());
+        let stored = stored.map(|peer| *peer.key());
         let from = lowest.map_or(Bound::Unbounded, Bound::Included);
         let pending = self
             .overlay
@@ -306,15 +391,10 @@ impl View {
     }
 
     /// What is listed of one peer over a link.
-    fn item(&self, key: &PeerKey, link: AddrScope, now: Timestamp) -> Option<Listed<'_>> {
-        let item = match self.overlay.get(key) {
-            Some(record) => Some(Listed {
-                record: record.view(),
-                age_s: 0,
-            }),
-            None => self.set.view(key).and_then(|peer| listed(peer, now)),
-        };
-        item.filter(|item| is_told(item.record, link))
+    fn item(&self, key: &PeerKey, link: AddrScope, now: MonotonicTime) -> Option<Listed<'_>> {
+        let record = self.listed_over(key, link)?;
+        let age_s = self.age_s(now, key);
+        Some(Listed { record, age_s })
     }
 
     /// How long the list over a link is.
@@ -335,7 +415,7 @@ impl View {
 
     /// The record of this peer that is listed over a link.
     fn listed_over(&self, key: &PeerKey, link: AddrScope) -> Option<SignedView<'_>> {
-        current(&self.set, &self.overlay, key).filter(|record| is_told(*record, link))
+        current(&self.set, &self.overlay, &self.leases, key).filter(|record| is_told(*record, link))
     }
 
     /// True for a learned peer, in the store or on its way there, whose key was never proven to this node.
@@ -425,17 +505,6 @@ fn stored_seq(set: &PeerSet, key: &PeerKey) -> Option<u64> {
     stored.max(forgotten)
 }
 
-fn listed(peer: PeerView<'_>, now: Timestamp) -> Option<Listed<'_>> {
-    let record = shown(peer)?;
-    let stats = peer.stats();
-    let news = stats.last_seen.max(stats.first_seen);
-    let age = news.map_or(0, |news| now.saturating_since(news).as_secs());
-    Some(Listed {
-        record,
-        age_s: u32::try_from(age).unwrap_or(u32::MAX),
-    })
-}
-
 /// The record of a stored peer, as far as it is shown to others.
 fn shown(peer: PeerView<'_>) -> Option<SignedView<'_>> {
     peer.signed().filter(|_| !peer.is_banned())
@@ -445,24 +514,29 @@ fn shown(peer: PeerView<'_>) -> Option<SignedView<'_>> {
 fn current<'a>(
     set: &'a PeerSet,
     overlay: &'a BTreeMap<PeerKey, SignedRecord>,
+    leases: &Leases,
     key: &PeerKey,
 ) -> Option<SignedView<'a>> {
     let fresh = overlay.get(key).map(SignedRecord::view);
-    fresh.or_else(|| set.view(key).and_then(shown))
+    fresh
+        .or_else(|| set.view(key).and_then(shown))
+        .filter(|_| !leases.is_over(key))
 }
 
 fn element(
     set: &PeerSet,
     overlay: &BTreeMap<PeerKey, SignedRecord>,
+    leases: &Leases,
     key: &PeerKey,
 ) -> Option<Element> {
-    current(set, overlay, key).and_then(as_element)
+    current(set, overlay, leases, key).and_then(as_element)
 }
 
 /// Visits every element: those of the store that nothing stands before, then the others.
 fn visit_all(
     set: &PeerSet,
     overlay: &BTreeMap<PeerKey, SignedRecord>,
+    leases: &Leases,
     visit: &mut dyn FnMut(&Element),
 ) {
     let stored = stored_elements(set).filter(|element| !overlay.contains_key(&element.key));
@@ -473,6 +547,7 @@ fn visit_all(
                 .map(SignedRecord::view)
                 .filter_map(as_element),
         )
+        .filter(|element| !leases.is_over(&element.key))
         .for_each(|element| visit(&element));
 }
 
@@ -551,7 +626,7 @@ mod tests {
     }
 
     fn listed(view: &View, after: Option<&PeerKey>) -> Vec<SignedRecord> {
-        let list = view.list(after, AddrScope::Private, Timestamp::UNIX_EPOCH);
+        let list = view.list(after, AddrScope::Private, at(0));
         list.filter_map(|item| item.record.to_record()).collect()
     }
 
@@ -562,8 +637,8 @@ mod tests {
             set(&[record(1, 1), record(2, 5), record(3, 1)]),
         );
         view.set_own_record(record(0, 1));
-        view.add_pending(at(0), &record(2, 6));
-        view.add_pending(at(0), &record(4, 1));
+        view.add_pending(at(0), &record(2, 6), 0);
+        view.add_pending(at(0), &record(4, 1), 0);
         let mut expected = vec![
             record(0, 1),
             record(1, 1),
@@ -577,11 +652,14 @@ mod tests {
             assert_eq!(listed(&view, Some(&record.key())), expected[index + 1..]);
         }
         let summary = view.summary(7, AddrScope::Private, &Versions::new(0));
-        view.set_snapshot(set(&expected
-            .iter()
-            .filter(|r| r.key() != view.own_key())
-            .cloned()
-            .collect::<Vec<_>>()));
+        view.set_snapshot(
+            at(0),
+            set(&expected
+                .iter()
+                .filter(|r| r.key() != view.own_key())
+                .cloned()
+                .collect::<Vec<_>>()),
+        );
         assert_eq!(
             view.sizes().0,
             1,
@@ -598,8 +676,8 @@ mod tests {
     fn pending_records_are_forgotten_when_the_store_never_shows_them() {
         let mut view = View::new(record(0, 1).key(), Arc::default());
         view.set_own_record(record(0, 1));
-        view.add_pending(at(0), &record(1, 1));
-        view.add_pending(at(5), &record(1, 2));
+        view.add_pending(at(0), &record(1, 1), 0);
+        view.add_pending(at(5), &record(1, 2), 0);
         assert!(view.knows(&record(1, 0).key(), 2));
         view.expire(at(10_000));
         assert!(
@@ -629,7 +707,7 @@ mod tests {
         let stored: Vec<SignedRecord> = (1..=40).map(|n| record(n, 1)).collect();
         let mut view = View::new(record(0, 1).key(), set(&stored));
         view.set_own_record(record(0, 1));
-        let (link, now) = (AddrScope::Private, Timestamp::UNIX_EPOCH);
+        let (link, now) = (AddrScope::Private, at(0));
         let (with_row, without) = (77, 78);
         view.bookmark(with_row, link);
         for step in 0..3 {
@@ -640,17 +718,20 @@ mod tests {
                 let id = |record: &SignedRecord| digest::id(salt, &record.key(), record.seq());
                 let ids: BTreeSet<u64> = versions.iter().map(id).collect();
                 let found = view.find(salt, &ids, link, now);
-                let found: Vec<SignedRecord> =
-                    found.iter().map(|item| item.record.clone()).collect();
+                let found: Vec<SignedRecord> = found
+                    .iter()
+                    .filter_map(|item| item.record.to_record())
+                    .collect();
                 assert_eq!(found, listed, "{step}");
                 let one = view.find(salt, &BTreeSet::from([id(&listed[7])]), link, now);
                 assert_eq!(one.len(), 1);
-                assert_eq!(one[0].record, &listed[7]);
+                assert_eq!(one[0].record.to_record().as_ref(), Some(&listed[7]));
             }
             // Some are renewed, one comes, some go; the latest changes are pushed out by others that come back.
-            view.add_pending(at(step), &record(3, step + 2));
-            view.add_pending(at(step), &record(50 + usize::try_from(step).unwrap(), 1));
-            view.set_snapshot(set(&stored[usize::try_from(step).unwrap()..]));
+            view.add_pending(at(step), &record(3, step + 2), 0);
+            view.add_pending(at(step), &record(50 + usize::try_from(step).unwrap(), 1), 0);
+            let rest = &stored[usize::try_from(step).unwrap()..];
+            view.set_snapshot(at(step), set(rest));
             for _ in 0..=limits::MAX_RECENT_CHANGES / 2 {
                 view.set_overlay(record(60, 1).key(), Some(record(60, 1)));
                 view.set_overlay(record(60, 1).key(), None);

@@ -354,3 +354,30 @@ fn the_simulation_never_livelocks() {
     // An hour of ten nodes: a round of two frames per node and half a minute, and the timers around it.
     assert!(sim.steps() < 20_000, "{} steps", sim.steps());
 }
+
+#[test]
+fn who_died_is_told_of_for_a_lease_and_who_lives_for_as_long_as_it_lives() {
+    let mut sim = sim_with(21, |options| options.clock_skew = 365 * 24 * 3600 * SECOND);
+    let nodes = ring(&mut sim, 8, 1);
+    sim.run_until(10 * SECOND, Simulation::all_know_all)
+        .unwrap();
+    let dead = nodes[7];
+    sim.crash(dead);
+    sim.connect(nodes[6], nodes[0]);
+    for _ in 0..3 {
+        sim.run_for(8 * 3600 * SECOND);
+        for node in &nodes[..7] {
+            sim.renew(*node, false);
+        }
+        sim.run_for(SECOND);
+        assert!(sim.all_know_all(), "the living");
+    }
+    let newcomer = sim.add_node();
+    sim.connect(newcomer, nodes[3]);
+    sim.run_for(60 * SECOND);
+    let known = sim.set(newcomer).unwrap();
+    let knows = |node| known.contains(&sim.record(node).unwrap().key());
+    assert!(nodes[..7].iter().all(|node| knows(*node)) && !knows(dead));
+    let still = sim.set(nodes[3]).unwrap();
+    assert!(still.contains(&sim.record(dead).unwrap().key()));
+}

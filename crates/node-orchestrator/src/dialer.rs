@@ -73,6 +73,8 @@ struct Attempts {
     breaker: CircuitBreaker,
     /// The operator changed the target while a dial was running: its failure says nothing about the new addresses.
     outdated: bool,
+    /// The peer asked to be left alone until then.
+    held_until: Option<MonotonicTime>,
 }
 
 impl Attempts {
@@ -81,6 +83,7 @@ impl Attempts {
             backoff: Backoff::new(config.network.backoff),
             breaker: CircuitBreaker::new(config.network.breaker),
             outdated: false,
+            held_until: None,
         }
     }
 
@@ -88,6 +91,7 @@ impl Attempts {
         self.backoff.reset();
         self.breaker.reset();
         self.outdated = false;
+        self.held_until = None;
     }
 }
 
@@ -298,8 +302,12 @@ impl Dialer {
             .attempts
             .entry(target.clone())
             .or_insert_with(|| Attempts::new(view.config));
-        if !attempts.backoff.ready(now) {
-            let at = attempts.backoff.next_attempt();
+        attempts.held_until.take_if(|until| *until <= now);
+        if !attempts.backoff.ready(now) || attempts.held_until.is_some() {
+            let at = attempts
+                .held_until
+                .max(Some(attempts.backoff.next_attempt()));
+            let at = at.unwrap_or(now);
             self.look_again_at(at);
             return false;
         }
@@ -363,6 +371,15 @@ impl Dialer {
             .entry(Target::Peer(peer))
             .or_insert_with(|| Attempts::new(config));
         attempts.backoff.disconnected(now, rng);
+    }
+
+    /// The peer has no room and asks to be left alone for a while. What the operator does about it lifts that.
+    pub(crate) fn hold(&mut self, until: MonotonicTime, peer: PeerKey, config: &NodeConfig) {
+        let attempts = self
+            .attempts
+            .entry(Target::Peer(peer))
+            .or_insert_with(|| Attempts::new(config));
+        attempts.held_until = attempts.held_until.max(Some(until));
     }
 
     /// A dial ended without a connection. Returns how long until the next attempt; `None` for unknown dials.

@@ -566,6 +566,11 @@ impl NodeLogic {
 
     fn on_notice(&mut self, now: Now, notice: Notice) {
         match notice {
+            Notice::Busy { peer, retry_after } => {
+                tracing::debug!(peer = %peer.peer_id(), ?retry_after, "the peer has no room; leaving it alone");
+                let until = now.monotonic.saturating_add(retry_after);
+                self.dialer.hold(until, peer, &self.config);
+            }
             Notice::HandshakeCompleted {
                 peer,
                 agent,

@@ -7,7 +7,7 @@ use btcfed_core::identity::SecretKey;
 use btcfed_core::limits::MAX_RECORD_ADDRESSES;
 use btcfed_core::record::{RecordError, SignedRecord};
 use btcfed_core::rng::SeededRng;
-use btcfed_core::time::{MonotonicTime, Now};
+use btcfed_core::time::{MonotonicTime, Now, Timestamp};
 
 /// How often an unchanged record is signed anew, so that others see that its owner lives: a third of the 24-hour lease.
 pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(8 * 3600);
@@ -22,6 +22,8 @@ pub(crate) struct OwnRecord {
     addresses: Vec<PeerAddr>,
     seq: u64,
     refresh_at: Option<MonotonicTime>,
+    /// When the newest one was signed, by the clock.
+    signed_at: Option<Timestamp>,
 }
 
 impl OwnRecord {
@@ -31,6 +33,7 @@ impl OwnRecord {
             addresses: Vec::new(),
             seq: 0,
             refresh_at: None,
+            signed_at: None,
         }
     }
 
@@ -43,6 +46,11 @@ impl OwnRecord {
         rng: &mut SeededRng,
     ) -> Result<Option<SignedRecord>, RecordError> {
         let due = self.refresh_at.is_some_and(|at| now.monotonic >= at);
+        // While the machine slept the steps of the monotonic clock stood still, and others count on.
+        let slept = self.signed_at.is_some_and(|at| {
+            now.wall.saturating_since(at) >= REFRESH_INTERVAL.mul_f64(1.0 + REFRESH_JITTER)
+        });
+        let due = due || slept;
         if addresses == self.addresses && !due {
             return Ok(None);
         }
@@ -73,6 +81,7 @@ impl OwnRecord {
     /// Sequence numbers are wall-clock milliseconds, but always grow: they are compared only with the same owner's.
     fn sign(&mut self, now: Now, rng: &mut SeededRng) -> Result<SignedRecord, RecordError> {
         self.seq = self.seq.saturating_add(1).max(now.wall.as_millis());
+        self.signed_at = Some(now.wall);
         self.refresh_at = Some(
             now.monotonic
                 .saturating_add(rng.jitter(REFRESH_INTERVAL, REFRESH_JITTER)),
@@ -144,8 +153,6 @@ pub(crate) fn published_addresses(announce: &[PeerAddr], listening: &[PeerAddr])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use btcfed_core::time::Timestamp;
-
     fn addrs(texts: &[&str]) -> Vec<PeerAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
@@ -203,6 +210,27 @@ mod tests {
             own.overtake(at(5), 7, &mut rng).unwrap().is_none(),
             "an older one needs no answer"
         );
+    }
+
+    #[test]
+    fn a_machine_that_slept_signs_anew_once_and_a_clock_set_back_changes_nothing() {
+        let mut rng = SeededRng::from_seed(1);
+        let mut own = OwnRecord::new(SecretKey::from_seed([1; 32]));
+        let here = addrs(&["/ip4/10.0.0.1/tcp/9000"]);
+        let awake = |wall| Now {
+            wall: Timestamp::from_secs(wall),
+            ..at(100)
+        };
+        own.update(awake(100_000), here.clone(), &mut rng).unwrap();
+        for (wall, signs) in [
+            (100_000 + 36_000 - 1, false),
+            (100_000 + 36_000, true),
+            (100_000 + 36_000, false),
+            (5, false),
+        ] {
+            let record = own.update(awake(wall), here.clone(), &mut rng).unwrap();
+            assert_eq!(record.is_some(), signs, "{wall}");
+        }
     }
 
     #[test]

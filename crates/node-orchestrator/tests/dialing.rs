@@ -7,6 +7,7 @@ mod harness;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use btcfed_core::exchange::{Input, Notice, Output};
 use btcfed_core::network::{DialError, Direction, DisconnectReason, NetworkEvent};
 use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource};
 use btcfed_core::store::PeerStoreExt;
@@ -104,4 +105,28 @@ async fn every_address_of_a_peer_is_part_of_one_dial_once_and_the_last_good_one_
     node.store.create(record).await.unwrap();
     let (_, _, addrs) = node.next_dial().await;
     assert_eq!(addrs, [4, 3, 2, 1].map(test_addr));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_without_room_is_not_dialled_for_as_long_as_it_asked() {
+    let mut node = Harness::start(|_| {}).await;
+    node.exchange.respond_with(|_, input| match input {
+        Input::Connected { peer, .. } => vec![Output::Notice(Notice::Busy {
+            peer: *peer,
+            retry_after: Duration::from_secs(100),
+        })],
+        _ => Vec::new(),
+    });
+    add(&node, 1).await;
+    let (id, _, _) = node.next_dial().await;
+    node.connect_as(1, Direction::Outbound, Some(id)).await;
+    node.tell(NetworkEvent::Disconnected {
+        peer: test_key(1),
+        reason: DisconnectReason::Remote,
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(99)).await;
+    assert_eq!(node.dials().len(), 0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(node.dials().len(), 1);
 }

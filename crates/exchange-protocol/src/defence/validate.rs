@@ -5,6 +5,7 @@
 //! | syntax | envelopes that cannot be read, weak keys, foreign peer ids | yes |
 //! | known | what is stored, pending or was refused lately: costs no signature check | no |
 //! | ban | records of banned peers | no |
+//! | lease | records whose lease is over | no |
 //! | budget | what was sent unasked beyond the budget | yes, a little |
 //! | signature | forgeries; own ones of the sender weigh most | yes |
 //! | scope | records without an address that means anything over this link | no |
@@ -19,20 +20,26 @@ use btcfed_core::{PeerKey, SignedRecord};
 
 use crate::defence::score::Offence;
 use crate::limits;
+use crate::message::Offered;
 use crate::view::{View, is_meaningful};
+
+/// How old records were at the sender, in seconds; the young ones are left out.
+pub(crate) type Ages = BTreeMap<PeerKey, u32>;
 
 /// What is worth a signature check.
 #[derive(Debug, Default)]
 pub(crate) struct Triage {
     /// One record per key, the newest.
     pub(crate) candidates: BTreeMap<PeerKey, UnverifiedRecord>,
+    /// How old they are, as the sender says.
+    pub(crate) ages: Ages,
     /// What the sender has, as it says.
     pub(crate) listed: Vec<(PeerKey, u64)>,
     /// Records with the number of a known one of the same key and other content.
     pub(crate) contradictions: Vec<UnverifiedRecord>,
     /// Records that need no further look.
     pub(crate) known: usize,
-    /// What was read well and is not wanted here: of banned peers, and of those that left.
+    /// What was read well and is not wanted here: of banned peers, of those that left, and of those whose lease is over.
     pub(crate) declined: Vec<(PeerKey, u64)>,
     /// Records that were refused.
     pub(crate) refused: usize,
@@ -57,14 +64,14 @@ pub(crate) struct Verdict {
     pub(crate) offence: Option<Offence>,
 }
 
-/// Stages syntax, known and ban.
+/// Stages syntax, known, ban and lease.
 pub(crate) fn triage<'a>(
     view: &View,
     now: Now,
-    envelopes: impl Iterator<Item = &'a [u8]>,
+    envelopes: impl Iterator<Item = Offered<'a>>,
 ) -> Triage {
     let mut triage = Triage::default();
-    for envelope in envelopes {
+    for (envelope, age_s) in envelopes {
         let Ok(record) = UnverifiedRecord::decode(envelope) else {
             triage.malformed += 1;
             triage.refused += 1;
@@ -91,14 +98,21 @@ pub(crate) fn triage<'a>(
             .is_some_and(|other| other.seq() >= seq);
         if is_old_own || is_older || view.knows(&key, seq) {
             triage.known += 1;
-            if view.has_forgotten(&key, seq) || view.is_banned(&key, now.wall) {
+            let is_declined = view.has_forgotten(&key, seq) || view.is_over(&key);
+            if is_declined || view.is_banned(&key, now.wall) {
                 triage.declined.push((key, seq));
             }
-        } else if view.is_banned(&key, now.wall) {
+        } else if view.is_banned(&key, now.wall) || u64::from(age_s) >= limits::LEASE.as_secs() {
             triage.refused += 1;
             triage.declined.push((key, seq));
-        } else if triage.candidates.insert(key, record).is_some() {
-            triage.known += 1;
+        } else {
+            triage.ages.remove(&key);
+            if age_s > 0 {
+                triage.ages.insert(key, age_s);
+            }
+            if triage.candidates.insert(key, record).is_some() {
+                triage.known += 1;
+            }
         }
     }
     triage

@@ -17,7 +17,7 @@ use crate::defence::score::Offence;
 use crate::defence::validate;
 use crate::engine::{Engine, Sent};
 use crate::limits;
-use crate::message::{Message, Mode, PeerRequest, PeerResponse, Want};
+use crate::message::{Message, Mode, PeerRequest, PeerResponse, RecordEntry, Want};
 use crate::reconcile::digest;
 
 /// The salt of ids that are told unasked: everybody must compute the same ones. Nobody gains by two own versions that
@@ -261,7 +261,7 @@ impl Engine {
         ids: &[u64],
         response: &PeerResponse,
     ) {
-        let envelopes = response.records.iter().map(|entry| &*entry.envelope);
+        let envelopes = response.records.iter().map(RecordEntry::offered);
         let triage = validate::triage(&self.view, now, envelopes);
         let is_asked = triage
             .listed

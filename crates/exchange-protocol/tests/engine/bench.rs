@@ -275,13 +275,17 @@ impl Bench {
     }
 
     pub(crate) fn ask_raw(&mut self, n: u64, frame: Vec<u8>) -> Message {
+        self.ask_raw_as(key(n), frame)
+    }
+
+    pub(crate) fn ask_as(&mut self, peer: PeerKey, message: &Message) -> Message {
+        self.ask_raw_as(peer, codec::encode(message))
+    }
+
+    fn ask_raw_as(&mut self, peer: PeerKey, frame: Vec<u8>) -> Message {
         self.token += 1;
         let token = RequestToken(self.token);
-        self.feed(Input::Request {
-            peer: key(n),
-            token,
-            frame,
-        });
+        self.feed(Input::Request { peer, token, frame });
         let replies: Vec<&Vec<u8>> = self
             .outputs
             .iter()

@@ -12,6 +12,7 @@ mod denied;
 mod download;
 mod equivocation;
 mod hostile;
+mod lease;
 mod neighbours;
 mod records;
 mod table;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use btcfed_core::exchange::{Output, Reaction};
+use btcfed_core::exchange::{Input, Notice, Output, Reaction};
 use btcfed_core::network::Direction;
 use btcfed_exchange_protocol::limits;
 use btcfed_exchange_protocol::message::{
@@ -36,6 +36,58 @@ fn a_refusal_with_alternatives_is_worth_something() {
     assert!(bench.sent_to(1).is_empty(), "asked to wait");
     bench.wait(Duration::from_secs(60));
     assert!(!bench.sent_to(1).is_empty());
+}
+
+#[test]
+fn a_peer_without_room_is_left_alone_over_connections_until_it_comes_by_itself() {
+    let mut bench = Bench::new();
+    bench.connect(1, Direction::Outbound);
+    let (id, _) = bench.sent_to(1).pop().unwrap();
+    let Message::Error(error) = refused(ErrorCode::Busy) else {
+        unreachable!()
+    };
+    let busy = ErrorReply {
+        retry_after_ms: 40_000,
+        ..error
+    };
+    bench.answer(id, &Message::Error(busy));
+    let told = bench.outputs.iter().any(|output| {
+        let pause = Duration::from_secs(40);
+        matches!(output, Output::Notice(Notice::Busy { retry_after, .. }) if *retry_after == pause)
+    });
+    assert!(told, "the node does not dial it meanwhile");
+    bench.feed(Input::Disconnected { peer: key(1) });
+    bench.outputs.clear();
+    bench.now += Duration::from_secs(39);
+    bench.connect(1, Direction::Outbound);
+    assert!(
+        bench.sent_to(1).is_empty(),
+        "a connection is no new question"
+    );
+    bench.wait(Duration::from_secs(1));
+    assert!(!bench.sent_to(1).is_empty());
+    bench.connect(2, Direction::Outbound);
+    let other = first_request(&bench, 2);
+    assert!(other.hello.is_some(), "others are asked at once");
+}
+
+#[test]
+fn records_beside_other_refusals_are_not_taken() {
+    let mut bench = Bench::new();
+    bench.connect(1, Direction::Outbound);
+    let (id, _) = bench.sent_to(1).pop().unwrap();
+    let Message::Error(error) = refused(ErrorCode::Rate) else {
+        unreachable!()
+    };
+    let alternatives = vec![entry(&record(8, 1))];
+    bench.answer(
+        id,
+        &Message::Error(ErrorReply {
+            alternatives,
+            ..error
+        }),
+    );
+    assert_eq!(bench.stored_seq(8), None);
 }
 
 #[test]
