@@ -259,9 +259,19 @@ impl Engine {
 
     fn response(&mut self, now: Now, id: CommandId, frame: &[u8]) {
         self.received(frame);
-        let Some(Pending { peer, sent, .. }) = self.take_pending(id) else {
+        let Some(Pending {
+            peer,
+            sent,
+            deadline,
+        }) = self.take_pending(id)
+        else {
             return;
         };
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            let left = deadline.saturating_since(now.monotonic);
+            let took = limits::REQUEST_TIMEOUT.saturating_sub(left);
+            session.round_trip.answered_after(took);
+        }
         let message = match codec::decode(frame) {
             Ok(message) => message,
             Err(error) => {

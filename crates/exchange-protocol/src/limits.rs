@@ -132,14 +132,22 @@ pub const MAX_HINTS: usize = 2048;
 /// So few records that a round found are news on their way: they are passed on by their ids only.
 pub const FEW_NEWS: usize = 4;
 
-/// How long ids for a link beside the tree are gathered: longer than the tree takes to bring the record there.
+/// So many round trips ids for a link beside the tree are gathered: with the way they take and [`GRAFT_PATIENCE`] longer than
+/// the tree takes to bring the record from one end of ten thousand nodes to the other.
+pub const HINT_ROUND_TRIPS: u32 = 5;
+
+/// How long ids are gathered at least.
 pub const HINT_DELAY: Duration = Duration::from_millis(100);
 
-/// How much longer the side of a link with the larger key gathers ids: most of what it would tell it is told meanwhile.
+/// How much longer the side of a link with the larger key gathers ids, at least; a round trip if that is more. Most of what
+/// it would tell it is told meanwhile.
 pub const HINT_TURN: Duration = Duration::from_millis(50);
 
-/// How long a record that was told of by its id may take to arrive on another way.
+/// How long a record that was told of by its id may take to arrive on another way, at least; a round trip if that is more.
 pub const GRAFT_PATIENCE: Duration = Duration::from_millis(50);
+
+/// The longest round trip that counts, so that a peer that is slow to answer does not keep ids back for long.
+pub const MAX_ROUND_TRIP: Duration = Duration::from_millis(500);
 
 /// How long a record that was asked for may take before somebody else is asked.
 pub const GRAFT_RETRY: Duration = Duration::from_secs(1);

@@ -21,6 +21,7 @@ use crate::message::{
 };
 use crate::reconcile::index::Bookmark;
 use crate::reconcile::rateless::{Decoded, Difference};
+use crate::relay::Way;
 use crate::session::Stage;
 
 /// What is known of the difference so far.
@@ -189,7 +190,7 @@ impl Engine {
         }
         let arrived = triage.listed.len();
         round.received += arrived;
-        let intake = self.take_in(now, peer, triage, true);
+        let intake = self.take_in(now, peer, triage, Way::Asked);
         self.react(now, peer, &intake);
         if let Some(round) = self
             .sessions

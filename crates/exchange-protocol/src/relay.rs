@@ -1,5 +1,6 @@
 //! Records on their way: in through the one gate, into the store, and on to whoever lacks them.
 
+pub(crate) mod patience;
 pub(crate) mod tree;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::engine::{Engine, Sent, as_u64, rate_refusal, refusal};
 use crate::limits;
 use crate::message::{ErrorCode, Message, Offered, PeerAnnouncement, PeerUpdate, RecordEntry};
 use crate::phase::Phase;
+use crate::relay::patience::Turn;
 use crate::relay::tree::open_id;
 use crate::view::is_meaningful;
 
@@ -36,6 +38,17 @@ pub(crate) struct Intake {
     prune: bool,
     /// The budget was exceeded; when there is room again.
     wait: Option<Duration>,
+}
+
+/// How records came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// This node asked for them.
+    Asked,
+    /// They were pushed along the tree, or wanted in its place.
+    Along,
+    /// They were pushed over a link beside the tree.
+    Beside,
 }
 
 /// How records go on that arrived.
@@ -60,7 +73,8 @@ impl Engine {
         asked: bool,
     ) -> Intake {
         let triage = validate::triage(&self.view, now, envelopes);
-        let intake = self.take_in(now, peer, triage, asked);
+        let way = if asked { Way::Asked } else { Way::Along };
+        let intake = self.take_in(now, peer, triage, way);
         if let Some(offence) = intake.offence {
             self.offend(now, peer, offence);
         }
@@ -71,13 +85,7 @@ impl Engine {
     }
 
     /// The same for records that passed the first stages.
-    pub(crate) fn take_in(
-        &mut self,
-        now: Now,
-        peer: PeerKey,
-        triage: Triage,
-        asked: bool,
-    ) -> Intake {
+    pub(crate) fn take_in(&mut self, now: Now, peer: PeerKey, triage: Triage, way: Way) -> Intake {
         let price = self.price(now, &peer);
         let Some(session) = self.sessions.get_mut(&peer) else {
             return Intake::default();
@@ -96,7 +104,7 @@ impl Engine {
             session.has_version(key, *seq);
         }
         let mut wait = None;
-        if !asked {
+        if way != Way::Asked {
             let bucket = &mut session.budgets.unsolicited;
             let wanted = candidates.len() + contradictions.len();
             let allowed = bucket.take_up_to(now.monotonic, wanted, price);
@@ -132,7 +140,7 @@ impl Engine {
         if let Some(seq) = verdict.own_ahead {
             self.notice(Notice::OwnRecordAhead { seq });
         }
-        let spread = self.spread(asked, learned);
+        let spread = self.spread(way, learned);
         self.accept(now, &peer, verdict.accepted, &ages, spread);
         let offence = verdict
             .offence
@@ -147,14 +155,15 @@ impl Engine {
     }
 
     /// How records that arrived go on. Much at once is a download: old news, of which the neighbours know. A few that a
-    /// round found are on their way along the tree: passed on as records they would meet themselves there, and both ends of
-    /// a good branch would take it for a superfluous one.
-    fn spread(&self, asked: bool, learned: usize) -> Spread {
+    /// round found, or that came beside the tree, are on their way along the tree: passed on as records they would meet
+    /// themselves there, and both ends of a good branch would take it for a superfluous one.
+    fn spread(&self, way: Way, learned: usize) -> Spread {
         let is_download = self.download.is_some() || learned > limits::MAX_RECORDS_PER_ANNOUNCEMENT;
-        match asked {
-            true if is_download => Spread::Nowhere,
-            true if learned <= limits::FEW_NEWS => Spread::ById,
-            true | false => Spread::Along,
+        match way {
+            Way::Asked if is_download => Spread::Nowhere,
+            Way::Asked if learned <= limits::FEW_NEWS => Spread::ById,
+            Way::Beside => Spread::ById,
+            Way::Asked | Way::Along => Spread::Along,
         }
     }
 
@@ -170,8 +179,8 @@ impl Engine {
         if records.is_empty() {
             return;
         }
-        let (delay, own) = (self.hint_delay(), self.view.own_key());
-        let by_id = spread == Spread::ById && !delay.is_zero();
+        let (has_branch, own) = (self.sessions.has_branch(), self.view.own_key());
+        let by_id = spread == Spread::ById && has_branch;
         for record in &records {
             let (key, seq) = (record.key(), record.seq());
             let is_new = !self.view.has_record(&key);
@@ -192,12 +201,8 @@ impl Engine {
                 let is_told =
                     peer != from && *peer != key && session.closing.is_none() && fits && lacks;
                 if is_told {
-                    let delay = if delay.is_zero() {
-                        delay
-                    } else {
-                        delay + Self::hint_turn(&own, peer)
-                    };
-                    session.tell(now.monotonic, delay, record, by_id);
+                    let turn = Turn::of(has_branch, &own, peer);
+                    session.tell(now.monotonic, turn, record, by_id);
                 }
                 is_told
             });
@@ -318,11 +323,22 @@ impl Engine {
         self.answer(now, peer, token, &intake);
     }
 
-    /// Takes in records that came along the tree, and judges the link by them: one that mostly brings what other links
-    /// brought before is no branch. What a round of questions brought says nothing about links.
+    /// Takes in records that were pushed, and judges the link by them: one that mostly brings what other links brought before
+    /// is no branch. What a round of questions brought says nothing about links.
     fn take_pushed(&mut self, now: Now, peer: PeerKey, triage: Triage) -> Intake {
         let new = triage.candidates.len();
-        self.come_along(&peer, &triage.listed);
+        // While lists are still being found out, news come from everywhere at once and say nothing about the links either.
+        let is_calm = self.phase() == Phase::Maintenance;
+        let is_lazy = self.sessions.get(&peer).is_some_and(|s| s.is_lazy);
+        // The other end takes the link for a branch, or a round found them there: a branch here already is to bring them.
+        let is_beside = is_calm
+            && is_lazy
+            && !triage.listed.is_empty()
+            && new <= limits::FEW_NEWS
+            && self.sessions.has_branch_beside(&peer);
+        if !is_beside {
+            self.come_along(&peer, &triage.listed);
+        }
         let duplicate = triage
             .listed
             .iter()
@@ -333,14 +349,15 @@ impl Engine {
             .values()
             .map(|record| open_id(&record.key(), record.seq()))
             .collect();
-        let mut intake = self.take_in(now, peer, triage, false);
-        for id in ids {
-            self.news.pushed(id, peer);
+        let way = if is_beside { Way::Beside } else { Way::Along };
+        let mut intake = self.take_in(now, peer, triage, way);
+        if !is_beside {
+            for id in ids {
+                self.news.pushed(id, peer);
+            }
         }
-        // While lists are still being found out, news come from everywhere at once and say nothing about the links either.
-        let is_calm = self.phase() == Phase::Maintenance;
         if let Some(session) = self.sessions.get_mut(&peer) {
-            intake.prune = is_calm && duplicate > new;
+            intake.prune = is_beside || is_calm && duplicate > new;
             if duplicate + new > 0 {
                 session.is_lazy = intake.prune;
             }
@@ -457,9 +474,13 @@ impl Engine {
             .own_record()
             .is_none_or(|known| known.seq() < record.seq());
         if is_ours && is_newer {
-            let delay = self.hint_delay();
+            let turn = if self.sessions.has_branch() {
+                Turn::First
+            } else {
+                Turn::AtOnce
+            };
             self.sessions.visit(|_, session| {
-                session.tell_own(now.monotonic, delay, &record);
+                session.tell_own(now.monotonic, turn, &record);
                 true
             });
             self.view.set_own_record(record);

@@ -5,8 +5,6 @@ mod outbox;
 mod samples;
 mod versions;
 
-use std::time::Duration;
-
 use btcfed_core::addr::AddrScope;
 use btcfed_core::exchange::Reaction;
 use btcfed_core::network::Direction;
@@ -17,6 +15,7 @@ use crate::defence::budget::Budgets;
 use crate::limits;
 use crate::message::Stripe;
 use crate::reconcile::Reconciliation;
+use crate::relay::patience::{RoundTrip, Turn};
 use crate::view::is_meaningful;
 
 pub(crate) use self::outbox::Outbox;
@@ -61,6 +60,8 @@ pub(crate) struct Session {
     /// Versions to be told by their ids.
     pub(crate) hints: Versions,
     pub(crate) hints_due: Option<MonotonicTime>,
+    /// What the link takes.
+    pub(crate) round_trip: RoundTrip,
     /// Announcements and updates without an answer yet.
     pub(crate) in_flight: usize,
     pub(crate) last_announced: Option<MonotonicTime>,
@@ -154,6 +155,7 @@ impl Session {
             is_lazy: false,
             hints: Versions::new(limits::MAX_HINTS),
             hints_due: None,
+            round_trip: RoundTrip::default(),
             in_flight: 0,
             last_announced: None,
             round: None,
@@ -229,13 +231,13 @@ impl Session {
     pub(crate) fn tell(
         &mut self,
         now: MonotonicTime,
-        delay: Duration,
+        turn: Turn,
         record: &SignedRecord,
         by_id: bool,
     ) {
         if (self.is_lazy || by_id) && !record.is_leaving() {
             self.hints.add(record.key(), record.seq());
-            let due = now.saturating_add(delay);
+            let due = now.saturating_add(turn.wait(self.round_trip));
             self.hints_due = Some(self.hints_due.map_or(due, |before| before.min(due)));
         } else {
             self.outbox.push(record.clone());
@@ -256,10 +258,10 @@ impl Session {
     }
 
     /// The own record is new. Along the tree it goes as an update, beside it the id is enough.
-    pub(crate) fn tell_own(&mut self, now: MonotonicTime, delay: Duration, own: &SignedRecord) {
+    pub(crate) fn tell_own(&mut self, now: MonotonicTime, turn: Turn, own: &SignedRecord) {
         if self.is_lazy && !own.is_leaving() && is_meaningful(own, self.scope) {
             self.told_own = Some(own.seq());
-            self.tell(now, delay, own, false);
+            self.tell(now, turn, own, false);
         }
     }
 
@@ -308,10 +310,10 @@ mod tests {
         let mut session = Session::new(Direction::Inbound, AddrScope::Private, now, budgets);
         session.is_lazy = true;
         for n in 0..limits::MAX_HINTS {
-            session.tell(now, Duration::ZERO, &record(n, 1), false);
+            session.tell(now, Turn::AtOnce, &record(n, 1), false);
         }
         assert_eq!(session.hints.iter().count(), limits::MAX_HINTS);
-        session.tell(now, Duration::ZERO, &record(limits::MAX_HINTS, 1), false);
+        session.tell(now, Turn::AtOnce, &record(limits::MAX_HINTS, 1), false);
         assert_eq!(session.hints.iter().count(), limits::MAX_HINTS);
         assert!(
             !session.hints.has(&record(0, 1).key(), 1) && session.hints.has(&record(1, 1).key(), 1)

@@ -19,6 +19,7 @@ use crate::engine::{Engine, Sent};
 use crate::limits;
 use crate::message::{Message, Mode, PeerRequest, PeerResponse, RecordEntry, Want};
 use crate::reconcile::digest;
+use crate::relay::Way;
 
 /// The salt of ids that are told unasked: everybody must compute the same ones. Nobody gains by two own versions that
 /// have the same id, and nobody can find one for somebody else's.
@@ -188,11 +189,9 @@ impl News {
 impl Engine {
     /// Takes in ids that were told beside the tree.
     pub(crate) fn on_ids(&mut self, now: Now, peer: PeerKey, ids: &[u64]) {
-        let patience = if self.has_branch() {
-            limits::GRAFT_PATIENCE
-        } else {
-            Duration::ZERO
-        };
+        let has_branch = self.sessions.has_branch();
+        let session = self.sessions.get(&peer).filter(|_| has_branch);
+        let patience = session.map_or(Duration::ZERO, |session| session.round_trip.patience());
         for id in ids {
             let due = now.monotonic.saturating_add(patience);
             self.news.told(due, *id, peer);
@@ -203,29 +202,6 @@ impl Engine {
                 session.has_version(&key, seq);
             }
         }
-    }
-
-    /// How long ids are gathered. Without any branch they are all there is and go at once: so the tree grows anew.
-    pub(crate) fn hint_delay(&self) -> Duration {
-        if self.has_branch() {
-            limits::HINT_DELAY
-        } else {
-            Duration::ZERO
-        }
-    }
-
-    /// How much later than the other side this one tells ids: of two that got a version at about the same time only one
-    /// tells the other.
-    pub(crate) fn hint_turn(own: &PeerKey, peer: &PeerKey) -> Duration {
-        if own < peer {
-            Duration::ZERO
-        } else {
-            limits::HINT_TURN
-        }
-    }
-
-    fn has_branch(&self) -> bool {
-        self.sessions.has_branch()
     }
 
     /// Asks for what was told of and did not arrive; the link is part of the tree from now on.
@@ -278,7 +254,7 @@ impl Engine {
         for (key, seq) in &triage.listed {
             self.news.arrived(*key, *seq);
         }
-        let intake = self.take_in(now, peer, triage, false);
+        let intake = self.take_in(now, peer, triage, Way::Along);
         self.react(now, peer, &intake);
     }
 }

@@ -338,6 +338,34 @@ fn a_few_records_that_a_round_found_are_told_by_their_ids_until_they_come_along_
 }
 
 #[test]
+fn a_few_records_pushed_beside_the_tree_make_no_branch_and_many_do() {
+    let few = u64::try_from(limits::FEW_NEWS).unwrap();
+    let prune = Message::Announcement(PeerAnnouncement {
+        prune: true,
+        ..PeerAnnouncement::default()
+    });
+    let push = |bench: &mut Bench, from, numbers: std::ops::Range<u64>| {
+        let records: Vec<_> = numbers.map(|n| entry(&record(n, 1))).collect();
+        bench.ask(from, &announcement(&records))
+    };
+    let mut bench = Bench::new();
+    for n in 1..=3 {
+        bench.befriend(n);
+    }
+    bench.settle();
+    assert_eq!(push(&mut bench, 1, 8..9), Message::Ack);
+    assert_eq!(push(&mut bench, 2, 8..9), prune, "a circle");
+    bench.settle();
+    assert_eq!(push(&mut bench, 2, 100..100 + few), prune);
+    assert_eq!(bench.announced_to(3), [], "they come along the tree");
+    assert_eq!(push(&mut bench, 1, 100..100 + few), Message::Ack);
+    assert_eq!(bench.announced_to(3).len(), limits::FEW_NEWS);
+    bench.settle();
+    assert_eq!(push(&mut bench, 2, 200..201 + few), Message::Ack);
+    assert_eq!(bench.announced_to(3).len(), limits::FEW_NEWS + 1);
+}
+
+#[test]
 fn a_link_between_two_who_have_their_branches_begins_beside_the_tree_and_a_newcomers_does_not() {
     let mut bench = Bench::new();
     bench.befriend(1);
