@@ -41,9 +41,10 @@ use crate::refused::Refused;
 use crate::reload::{PendingReload, Prepare};
 use crate::requests::{Admission, IncomingRequests, Outgoing, OutgoingRequests};
 use crate::resolved::Resolved;
-use crate::resolver::Naming;
+use crate::resolver::{LiveNaming, Naming};
 use crate::stats::Counters;
 use crate::transport::{self, SetupTimeout};
+use crate::turns::Turns;
 use crate::{MESSAGES, PROTOCOL};
 
 /// What woke the task.
@@ -76,6 +77,8 @@ pub(crate) struct Host {
     pub(crate) answered: Option<Instant>,
     pub(crate) listeners: Listeners,
     pub(crate) names: KnownNames<ConnectionId>,
+    pub(crate) naming: Arc<LiveNaming>,
+    pub(crate) turns: Turns,
     pub(crate) cancels: Cancels,
     /// The dial behind the connection of a peer, for the log.
     pub(crate) dialled: HashMap<PeerKey, CommandId>,
@@ -106,13 +109,15 @@ impl Host {
         let setup_timeout = Arc::new(SetupTimeout::new(options.connection_timeout));
         let (resolved, cancels) = (Arc::new(Resolved::default()), Cancels::default());
         let naming = Naming::new(&options.network, options.name_servers.take());
+        let (naming, turns) = (Arc::new(LiveNaming::new(naming)), Turns::default());
         let transport = transport::build(
             &keypair,
             Arc::clone(&setup_timeout),
             &refused,
             &resolved,
             &cancels,
-            &naming,
+            Arc::clone(&naming),
+            turns.clone(),
         )?;
         let mut gate = Gate::new(
             ConnectionLimits::effective(&options.network),
@@ -143,6 +148,8 @@ impl Host {
             answered: None,
             listeners: Listeners::default(),
             names: KnownNames::new(options.network.dns_serve_stale),
+            naming,
+            turns,
             cancels,
             dialled: HashMap::new(),
             refused,
@@ -456,6 +463,7 @@ impl Host {
             };
             let connection = opts.connection_id();
             tracing::debug!(dial = %dial.id, %connection, addrs = ?dial.trying, "trying addresses");
+            self.turns.begin();
             match self.swarm.dial(opts) {
                 Ok(()) => {
                     self.table

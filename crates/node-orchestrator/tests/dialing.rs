@@ -7,6 +7,7 @@ mod harness;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use btcfed_core::addr::PeerAddr;
 use btcfed_core::network::{DialError, NetworkEvent};
 use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource};
 use btcfed_core::store::PeerStoreExt;
@@ -41,6 +42,28 @@ async fn a_second_has_its_number_of_dials_and_the_rest_follows_in_the_next() {
         .map(|(_, peer, _)| *peer)
         .collect();
     assert_eq!((second.len(), dialled.len()), (8, 40), "each once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_address_that_was_good_last_is_first_and_then_the_families_take_turns() {
+    let mut node = Harness::start(|_| {}).await;
+    let mut record = PeerRecord::new(test_key(1), PeerSource::Operator);
+    let addrs: [PeerAddr; 4] = [
+        "/ip4/192.0.2.1/tcp/1",
+        "/ip4/192.0.2.2/tcp/1",
+        "/ip4/192.0.2.3/tcp/1",
+        "/ip6/2001:db8::1/tcp/1",
+    ]
+    .map(|text| text.parse().unwrap());
+    for addr in &addrs {
+        record.add_address(addr.clone(), AddressSource::Operator);
+    }
+    record.addresses[1].last_success = Some(Timestamp::from_millis(1));
+    node.store.create(record).await.unwrap();
+    node.settle().await;
+    let dials = node.dials();
+    let [one, two, three, six] = addrs;
+    assert_eq!(dials[0].2, [two, six, one, three]);
 }
 
 #[tokio::test(start_paused = true)]
