@@ -6,8 +6,9 @@
 )]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +22,14 @@ fn spawn(dir: &std::path::Path) -> Child {
     command(dir, &["run", "--listen", "/ip4/127.0.0.1/tcp/0"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn spawn_with_log(dir: &std::path::Path) -> Child {
+    command(dir, &["run", "--listen", "/ip4/127.0.0.1/tcp/0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap()
 }
@@ -68,6 +77,58 @@ fn sighup_never_kills_from_the_first_step_of_main_on() {
         "from spawn to the handler: median {:?}, most {:?}",
         unprotected[25], unprotected[49]
     );
+}
+
+#[test]
+fn a_hangup_before_the_node_is_ready_is_acted_on_when_it_is() {
+    for round in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = spawn_with_log(dir.path());
+        while !catches_hangup(&child) {
+            assert_eq!(child.try_wait().unwrap(), None, "round {round}");
+        }
+        send(&child, Signal::HUP);
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let acted = log.find(|line| {
+            line.as_ref()
+                .unwrap()
+                .contains("asked to reload by a signal")
+        });
+        assert!(acted.is_some(), "round {round}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_parent_that_ignores_hangup_covers_the_time_in_which_the_program_is_loaded() {
+    for round in 0..50 {
+        let dir = tempfile::tempdir().unwrap();
+        let direct = command(dir.path(), &["run", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+        let mut child = Command::new("/bin/sh")
+            .env_clear()
+            .current_dir(dir.path())
+            .arg("-c")
+            .arg("trap '' HUP; echo; exec \"$0\" \"$@\"")
+            .arg(direct.get_program())
+            .args(direct.get_args())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // The shell says that it ignores the signal; from there on, at every tenth of a millisecond of the start.
+        let mut said = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut said).unwrap();
+        std::thread::sleep(Duration::from_micros(100 * round));
+        send(&child, Signal::HUP);
+        wait_for("the handler", LIMIT, || {
+            assert_eq!(child.try_wait().unwrap(), None, "round {round}");
+            catches_hangup(&child).then_some(())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 #[test]

@@ -36,15 +36,14 @@ use clap::Parser;
 use crate::cli::args::{Cli, Command};
 use crate::cli::output::Output;
 use crate::exit::{CliError, Exit};
-use crate::signals;
+use crate::signals::EarlyHangup;
 
 /// Runs the command the process was called with.
 #[must_use]
 pub fn main() -> Exit {
     // First of all: a reload that comes early must find a node, not kill it. Where it fails, the daemon says so later.
-    if std::env::args_os().any(|argument| argument == "run") {
-        drop(signals::outlive_hangup());
-    }
+    let is_daemon = std::env::args_os().any(|argument| argument == "run");
+    let hangup = is_daemon.then(EarlyHangup::listen).and_then(Result::ok);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -52,7 +51,7 @@ pub fn main() -> Exit {
     let output = Output::new(cli.global.json, cli.global.quiet);
     // A daemon goes on without anybody who listens.
     let must_be_heard = !matches!(cli.command, Command::Run(_));
-    match dispatch(cli, &output) {
+    match dispatch(cli, &output, hangup) {
         Ok(exit) if must_be_heard && output::result_is_lost() => {
             output.error(&CliError::new(
                 Exit::Io,
@@ -93,7 +92,7 @@ fn usage(error: &clap::Error) -> Exit {
     }
 }
 
-fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
+fn dispatch(cli: Cli, output: &Output, hangup: Option<EarlyHangup>) -> Result<Exit, CliError> {
     let global = cli.global;
     match cli.command {
         Command::CompletePeers => completion::peers(&global, output),
@@ -114,7 +113,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Peers { command } => peers::run(&global, command, output),
         Command::Ping(options) => ping::run(&global, &options, output),
         Command::Reload(options) => daemon::reload(&global, &options, output),
-        Command::Run(options) => run::run(&global, &options, output),
+        Command::Run(options) => run::run(&global, &options, output, hangup),
         Command::Status(options) => status::status(&global, &options, output),
         Command::Stop => daemon::stop(&global, output),
         Command::SupportBundle(options) => support::run(&global, &options, output),

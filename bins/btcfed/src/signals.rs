@@ -16,19 +16,24 @@ pub struct Signals {
     logging: Option<Logging>,
 }
 
-/// From now on SIGHUP does not kill the process, and does nothing until somebody listens. For the very beginning of a
-/// daemon, before it has read anything that a reload could read again.
-///
-/// # Errors
-/// The operating system refuses.
-pub fn outlive_hangup() -> io::Result<()> {
-    // The handler stays when this runtime, which only installs it, is gone.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    let _entered = runtime.enter();
-    drop(signal(SignalKind::hangup())?);
-    Ok(())
+/// SIGHUP from the very beginning of a daemon, before it has read anything: it kills no more, and those that come are
+/// kept for [`Signals`].
+#[derive(Debug)]
+pub struct EarlyHangup(Signal);
+
+impl EarlyHangup {
+    /// Starts listening. Needs no runtime.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn listen() -> io::Result<Self> {
+        // Handler and listener belong to the process: they stay when this runtime, which only installs them, is gone.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()?;
+        let _entered = runtime.enter();
+        signal(SignalKind::hangup()).map(Self)
+    }
 }
 
 /// What a signal asks for.
@@ -41,13 +46,17 @@ pub enum Asked {
 }
 
 impl Signals {
-    /// Starts listening.
+    /// Starts listening; a SIGHUP that `early` has caught is the first to be told.
     ///
     /// # Errors
     /// The operating system refuses.
-    pub fn listen() -> io::Result<Self> {
+    pub fn listen(early: Option<EarlyHangup>) -> io::Result<Self> {
+        let hangup = match early {
+            Some(EarlyHangup(hangup)) => hangup,
+            None => signal(SignalKind::hangup())?,
+        };
         Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
+            hangup,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             logging: None,

@@ -345,7 +345,7 @@ static KEYS: [Key; 58] = [
             draft.config.network.breaker.cooldown = value
         }),
     ),
-    restart(
+    live(
         "network.dns.timeout",
         "3s",
         "how long one question to a name server may take; it is asked twice",
@@ -353,7 +353,7 @@ static KEYS: [Key; 58] = [
             draft.config.network.dns_timeout = value
         }),
     ),
-    restart(
+    live(
         "network.dns.max_ttl",
         "5m",
         "for how long the answer of a name server is used at most, whatever it says itself",
@@ -361,7 +361,7 @@ static KEYS: [Key; 58] = [
             draft.config.network.dns_max_ttl = value
         }),
     ),
-    restart(
+    live(
         "network.dns.negative_ttl",
         "10s",
         "for how long a name that does not exist is not asked for again at most",

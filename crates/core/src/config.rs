@@ -479,15 +479,12 @@ impl Default for NetworkConfig {
 }
 
 /// The keys whose values take effect only when the node starts.
-pub const RESTART_KEYS: [&str; 16] = [
+pub const RESTART_KEYS: [&str; 13] = [
     "admin.group",
     "admin.http",
     "admin.http_insecure",
     "admin.mode",
     "admin.socket",
-    "network.dns.max_ttl",
-    "network.dns.negative_ttl",
-    "network.dns.timeout",
     "network.port_fallback",
     "network.port_retries",
     "node.federation",

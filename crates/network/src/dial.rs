@@ -17,7 +17,7 @@ use crate::refused::Refused;
 pub(crate) struct Dial {
     pub(crate) id: CommandId,
     pub(crate) peer: Option<PeerKey>,
-    /// Being tried now, all at once.
+    /// Being tried now, each in its turn.
     pub(crate) trying: Vec<PeerAddr>,
     /// To be tried later.
     rest: VecDeque<PeerAddr>,

@@ -41,9 +41,10 @@ use crate::refused::Refused;
 use crate::reload::{PendingReload, Prepare};
 use crate::requests::{Admission, IncomingRequests, Outgoing, OutgoingRequests};
 use crate::resolved::Resolved;
-use crate::resolver::Naming;
+use crate::resolver::{LiveNaming, Naming};
 use crate::stats::Counters;
 use crate::transport::{self, SetupTimeout};
+use crate::turns::Turns;
 use crate::{MESSAGES, PROTOCOL};
 
 /// What woke the task.
@@ -76,6 +77,8 @@ pub(crate) struct Host {
     pub(crate) answered: Option<Instant>,
     pub(crate) listeners: Listeners,
     pub(crate) names: KnownNames<ConnectionId>,
+    pub(crate) naming: Arc<LiveNaming>,
+    pub(crate) turns: Turns,
     pub(crate) cancels: Cancels,
     /// The dial behind the connection of a peer, for the log.
     pub(crate) dialled: HashMap<PeerKey, CommandId>,
@@ -94,6 +97,16 @@ pub(crate) struct Host {
     blocked_since: Option<Instant>,
 }
 
+/// In allowlist mode nobody is let in before the node says who may.
+fn gate_at_start(options: &SpawnOptions, refused: &Arc<Refused>, resolved: Arc<Resolved>) -> Gate {
+    let limits = ConnectionLimits::effective(&options.network);
+    let mut gate = Gate::new(limits, Arc::clone(refused), resolved);
+    if options.mode == PeersMode::Allowlist {
+        gate.admit(Some(Vec::new()));
+    }
+    gate
+}
+
 impl Host {
     /// Builds everything and binds every listener. On error nothing is left behind.
     pub(crate) async fn start(
@@ -106,23 +119,17 @@ impl Host {
         let setup_timeout = Arc::new(SetupTimeout::new(options.connection_timeout));
         let (resolved, cancels) = (Arc::new(Resolved::default()), Cancels::default());
         let naming = Naming::new(&options.network, options.name_servers.take());
+        let (naming, turns) = (Arc::new(LiveNaming::new(naming)), Turns::default());
         let transport = transport::build(
             &keypair,
             Arc::clone(&setup_timeout),
             &refused,
             &resolved,
             &cancels,
-            &naming,
+            Arc::clone(&naming),
+            turns.clone(),
         )?;
-        let mut gate = Gate::new(
-            ConnectionLimits::effective(&options.network),
-            Arc::clone(&refused),
-            resolved,
-        );
-        if options.mode == PeersMode::Allowlist {
-            // Nobody is let in before the node says who may.
-            gate.admit(Some(Vec::new()));
-        }
+        let gate = gate_at_start(&options, &refused, resolved);
         let protocols = std::mem::take(&mut options.protocols).into_ports();
         let (public, counted) = (keypair.public(), Arc::clone(&counters));
         let behaviour = Behaviour::new(&options, public, gate, counted, protocols);
@@ -143,6 +150,8 @@ impl Host {
             answered: None,
             listeners: Listeners::default(),
             names: KnownNames::new(options.network.dns_serve_stale),
+            naming,
+            turns,
             cancels,
             dialled: HashMap::new(),
             refused,
@@ -456,6 +465,7 @@ impl Host {
             };
             let connection = opts.connection_id();
             tracing::debug!(dial = %dial.id, %connection, addrs = ?dial.trying, "trying addresses");
+            self.turns.begin();
             match self.swarm.dial(opts) {
                 Ok(()) => {
                     self.table

@@ -85,10 +85,12 @@ mod reload;
 mod requests;
 mod resolved;
 mod resolver;
+mod shared;
 mod stats;
 #[cfg(feature = "test-utils")]
 pub mod testing;
 mod transport;
+mod turns;
 
 use btcfed_core::network::NetworkError;
 use tokio::task::JoinHandle;

@@ -9,6 +9,14 @@ pub(crate) const MAX_CONNECTIONS_PER_PEER: usize = 3;
 /// Most addresses tried in one dial. The rest is refused, so that a long list cannot occupy a dial slot for ever.
 pub(crate) const MAX_DIAL_ADDRESSES: usize = 64;
 
+/// The pause after which the next address of a dial is tried beside one that has not answered yet: RFC 8305 recommends
+/// this value.
+pub(crate) const MAX_ATTEMPT_PAUSE: Duration = Duration::from_millis(250);
+
+/// So many attempts of one dial can begin before its time is over, however short that is configured: the pause between
+/// them becomes shorter. Twice the addresses a node tries in one dial, so that the last one has half the time.
+pub(crate) const MIN_ATTEMPTS_IN_TIME: u32 = 16;
+
 /// Cancelled dials that a dial under way may not have noticed yet. The tasks of dials run as soon as they are woken.
 pub(crate) const CANCEL_QUEUE: usize = 256;
 

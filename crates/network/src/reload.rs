@@ -141,6 +141,7 @@ impl Host {
                 .set_limits(gate::ConnectionLimits::effective(network));
             behaviour.ping = pinging(network);
             self.names.set_max_age(network.dns_serve_stale);
+            self.naming.reconfigure(network);
             self.table.set_liveness(Liveness::from(network));
             self.setup_timeout
                 .set(reload.config.peers.connection_timeout);

@@ -1,6 +1,7 @@
 //! How names are looked up: the name servers of the machine, or those the wiring names; answers kept for their time.
 
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use btcfed_core::config::NetworkConfig;
@@ -9,8 +10,8 @@ use hickory_resolver::system_conf::read_system_conf;
 
 use crate::limits::{DNS_RETRIES, MAX_CACHED_NAMES};
 
-/// What the look-up of names needs to know. Fixed while the node runs.
-#[derive(Clone, Debug)]
+/// What the look-up of names needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Naming {
     /// Instead of those of the machine.
     servers: Option<Vec<SocketAddr>>,
@@ -51,6 +52,37 @@ impl Naming {
         options.positive_max_ttl = Some(self.max_ttl);
         options.negative_max_ttl = Some(self.negative_ttl);
         (config, options)
+    }
+}
+
+/// How names are looked up, changed while running: written by a reload, read by the next dial.
+#[derive(Debug)]
+pub(crate) struct LiveNaming(Mutex<(Naming, bool)>);
+
+impl LiveNaming {
+    pub(crate) const fn new(naming: Naming) -> Self {
+        Self(Mutex::new((naming, false)))
+    }
+
+    /// From the next dial on. What is configured as before changes nothing: known answers are kept.
+    pub(crate) fn reconfigure(&self, config: &NetworkConfig) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = Naming::new(config, state.0.servers.clone());
+        if new != state.0 {
+            *state = (new, true);
+        }
+    }
+
+    /// How names are looked up now.
+    pub(crate) fn current(&self) -> Naming {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0.clone()
+    }
+
+    /// The same, once after every change.
+    pub(crate) fn take_changed(&self) -> Option<Naming> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut state.1).then(|| state.0.clone())
     }
 }
 

@@ -28,7 +28,9 @@ use crate::limits::MAX_YAMUX_STREAMS;
 use crate::muxer::PromptMuxer;
 use crate::refused::Refused;
 use crate::resolved::Resolved;
-use crate::resolver::Naming;
+use crate::resolver::{LiveNaming, Naming};
+use crate::shared::Shared;
+use crate::turns::{self, Turns};
 
 /// What the swarm wants of a finished handshake.
 type Upgraded = (PeerId, StreamMuxerBox);
@@ -70,20 +72,29 @@ pub(crate) fn build(
     refused: &Arc<Refused>,
     resolved: &Arc<Resolved>,
     cancels: &Cancels,
-    naming: &Naming,
+    naming: Arc<LiveNaming>,
+    turns: Turns,
 ) -> Result<Boxed<Upgraded>, NetworkError> {
     let noise =
         noise::Config::new(keypair).map_err(|e| NetworkError::Transport { reason: chain(&e) })?;
-    let (config, options) = naming.resolver();
-    let secured = secured(noise, Arc::clone(refused));
+    let secured = Shared::new(secured(noise, Arc::clone(refused)));
     let checked = Checked {
-        inner: dns::tokio::Transport::custom(secured, config, options),
+        inner: named(secured.clone(), &naming.current()),
+        secured,
+        naming,
+        turns,
         local: keypair.public().to_peer_id(),
         timeout,
         resolved: Arc::clone(resolved),
         cancels: cancels.clone(),
     };
     Ok(checked.boxed())
+}
+
+/// Looks up names for a transport that knows only addresses.
+fn named<T: Transport>(secured: Shared<T>, naming: &Naming) -> dns::tokio::Transport<Shared<T>> {
+    let (config, options) = naming.resolver();
+    dns::tokio::Transport::custom(secured, config, options)
 }
 
 /// TCP, then Noise, then Yamux, with every error in our own words.
@@ -139,10 +150,14 @@ fn handshake(error: &dyn std::error::Error) -> Failure {
     Failure::Handshake(chain(error))
 }
 
-/// The outermost layer: one deadline around names, TCP, Noise and Yamux together, and the identity check. Checked here
+/// The outermost layer: one deadline around the wait for its turn, names, TCP, Noise and Yamux together, and the identity check. Checked here
 /// and not in the swarm, a wrong peer at one address does not end the dial while other addresses are still tried.
 struct Checked<T> {
-    inner: T,
+    /// `secured` with names around it, made anew when they are to be looked up in another way.
+    inner: dns::tokio::Transport<Shared<T>>,
+    secured: Shared<T>,
+    naming: Arc<LiveNaming>,
+    turns: Turns,
     local: PeerId,
     timeout: Arc<SetupTimeout>,
     resolved: Arc<Resolved>,
@@ -151,7 +166,7 @@ struct Checked<T> {
 
 impl<T> Transport for Checked<T>
 where
-    T: Transport<Output = Secured, Error = dns::Error<Failure>> + Unpin,
+    T: Transport<Output = Secured, Error = Failure> + Send + Unpin + 'static,
     T::Dial: Send + 'static,
     T::ListenerUpgrade: Send + 'static,
 {
@@ -177,6 +192,10 @@ where
         addr: Multiaddr,
         opts: DialOpts,
     ) -> Result<Self::Dial, TransportError<Failure>> {
+        if let Some(naming) = self.naming.take_changed() {
+            // Dials under way end with the resolver they began with.
+            self.inner = named(self.secured.clone(), &naming);
+        }
         let (expected, local, resolved) = (
             convert::id_suffix(&addr),
             self.local,
@@ -186,7 +205,14 @@ where
             .inner
             .dial(addr.clone(), opts)
             .map_err(|e| e.map(flatten))?;
-        let dial = within(self.timeout.read(), dial);
+        let (mut turn, timeout) = (self.turns.take(), self.timeout.read());
+        let dial = within(timeout, async move {
+            turn.due(turns::pause(timeout)).await;
+            // Whoever waits for this one is not polled again once it has got through.
+            let secured = dial.await;
+            drop(turn);
+            secured
+        });
         let cancelled = self.cancels.of(addr.clone());
         Ok(Box::pin(async move {
             let Secured { peer, muxer, ip } = tokio::select! {

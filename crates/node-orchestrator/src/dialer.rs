@@ -23,6 +23,7 @@ use btcfed_core::time::{MonotonicTime, Now};
 use crate::admission::Admission;
 use crate::claims::Claims;
 use crate::connections::Connections;
+use crate::families;
 use crate::misled::Misled;
 use crate::staleness::is_silent;
 
@@ -320,6 +321,7 @@ impl Dialer {
         if let Target::Peer(peer) = &target {
             self.misled.leave_out(now, *peer, &mut addrs);
         }
+        let mut addrs = families::by_turns(addrs);
         addrs.truncate(MAX_ADDRESSES_PER_DIAL);
         let id = next_id();
         self.window.1 += 1;

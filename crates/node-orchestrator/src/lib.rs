@@ -44,6 +44,7 @@ mod connections;
 mod dialer;
 mod event;
 mod failures;
+mod families;
 mod handle;
 mod logic;
 mod lost_listeners;

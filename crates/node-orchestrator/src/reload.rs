@@ -137,9 +137,6 @@ fn keep_restart_values(current: &NodeConfig, mut loaded: NodeConfig) -> NodeConf
     loaded.admin.mode = current.admin.mode;
     loaded.federation.clone_from(&current.federation);
     loaded.bitcoin_network = current.bitcoin_network;
-    loaded.network.dns_max_ttl = current.network.dns_max_ttl;
-    loaded.network.dns_negative_ttl = current.network.dns_negative_ttl;
-    loaded.network.dns_timeout = current.network.dns_timeout;
     loaded.network.port_fallback = current.network.port_fallback;
     loaded.network.port_retries = current.network.port_retries;
     loaded.peers.file.clone_from(&current.peers.file);
@@ -161,10 +158,6 @@ mod tests {
         loaded.admin.group = "peers".into();
         loaded.storage.journal = !current.storage.journal;
         loaded.federation = "other".into();
-        let moment = std::time::Duration::from_millis(1234);
-        loaded.network.dns_max_ttl = moment;
-        loaded.network.dns_negative_ttl = moment;
-        loaded.network.dns_timeout = moment;
         loaded.network.port_fallback = 7;
         loaded.network.port_retries = 1;
         loaded.bitcoin_network = btcfed_core::config::BitcoinNetwork::Regtest;

@@ -7,6 +7,7 @@ mod harness;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use btcfed_core::addr::PeerAddr;
 use btcfed_core::exchange::{Input, Notice, Output};
 use btcfed_core::network::{DialError, Direction, DisconnectReason, NetworkEvent};
 use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource};
@@ -72,6 +73,28 @@ async fn learned_peers_are_dialled_four_at_once_and_the_others_one_by_one() {
     .await;
     node.settle().await;
     assert_eq!(node.dials().len(), 1, "the last one is replaced at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_address_that_was_good_last_is_first_and_then_the_families_take_turns() {
+    let mut node = Harness::start(|_| {}).await;
+    let mut record = PeerRecord::new(test_key(1), PeerSource::Operator);
+    let addrs: [PeerAddr; 4] = [
+        "/ip4/192.0.2.1/tcp/1",
+        "/ip4/192.0.2.2/tcp/1",
+        "/ip4/192.0.2.3/tcp/1",
+        "/ip6/2001:db8::1/tcp/1",
+    ]
+    .map(|text| text.parse().unwrap());
+    for addr in &addrs {
+        record.add_address(addr.clone(), AddressSource::Operator);
+    }
+    record.addresses[1].last_success = Some(Timestamp::from_millis(1));
+    node.store.create(record).await.unwrap();
+    node.settle().await;
+    let dials = node.dials();
+    let [one, two, three, six] = addrs;
+    assert_eq!(dials[0].2, [two, six, one, three]);
 }
 
 #[tokio::test(start_paused = true)]

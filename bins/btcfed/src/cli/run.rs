@@ -27,7 +27,7 @@ use crate::config_watch::ConfigWatch;
 use crate::exit::{CliError, Exit};
 use crate::lock::NodeLock;
 use crate::logging::{Logging, StartError};
-use crate::signals::Signals;
+use crate::signals::{EarlyHangup, Signals};
 use crate::systemd;
 use crate::trace::Tracer;
 use crate::view::{self, with_schema};
@@ -37,10 +37,15 @@ pub(super) fn run(
     global: &Global,
     options: &RunOptions,
     output: &Output,
+    hangup: Option<EarlyHangup>,
 ) -> Result<Exit, CliError> {
     let started = Instant::now();
     let runtime = context::runtime()?;
-    let result = runtime.block_on(serve(global, options, output, started));
+    let served = async {
+        let signals = listen_to_signals(hangup)?;
+        Box::pin(serve(global, options, output, started, signals)).await
+    };
+    let result = runtime.block_on(served);
     // Blocking work that hangs (a dead disk) must not keep a stopped node alive.
     runtime.shutdown_background();
     result
@@ -51,8 +56,8 @@ async fn serve(
     options: &RunOptions,
     output: &Output,
     started: Instant,
+    signals: Signals,
 ) -> Result<Exit, CliError> {
-    let signals = listen_to_signals()?;
     let loaded = context::load_with(global, flags(global, options))
         .map_err(|error| with_last_good(error, global))?;
     let logging = start_logging(global, &loaded.full.config.logging)?;
@@ -141,8 +146,8 @@ fn supervise(
     tasks
 }
 
-fn listen_to_signals() -> Result<Signals, CliError> {
-    Signals::listen().map_err(|error| {
+fn listen_to_signals(hangup: Option<EarlyHangup>) -> Result<Signals, CliError> {
+    Signals::listen(hangup).map_err(|error| {
         CliError::new(
             Exit::Internal,
             "fatal",

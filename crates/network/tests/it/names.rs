@@ -6,12 +6,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use btcfed_core::network::{DialError, NetworkEvent};
-use btcfed_core::{NodeConfig, PeerKey};
+use btcfed_core::{Network as _, NodeConfig, PeerKey, Reconfigure as _};
 use btcfed_network::SpawnOptions;
 use tokio::time::Instant;
 
 use self::stub::{Answer, NameServer};
-use crate::support::{Node, addr, config, key, secret};
+use crate::support::{Node, addr, config, eventually, free_port, key, secret};
 
 const NAME: &str = "peer.example.net";
 
@@ -66,6 +66,34 @@ async fn a_silent_name_server_is_given_up_long_before_the_dial_is() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[tokio::test]
+async fn a_reload_changes_how_names_are_looked_up_and_connections_go_on() {
+    let server = NameServer::start().await;
+    server.says(NAME, Answer::Silence);
+    let mut target = Node::spawn(75).await;
+    let slow = |config: &mut NodeConfig| config.network.dns_timeout = Duration::from_secs(30);
+    let mut node = asking(76, &server, slow).await;
+    node.connect(&mut target).await;
+    let mut other = config();
+    // The decision is taken in the background: the change of the listener tells when.
+    let moved = addr(&format!("/ip4/127.0.0.1/tcp/{}", free_port()));
+    other.network.addresses = vec![moved.clone()];
+    other.network.dns_timeout = Duration::from_millis(100);
+    node.handle.prepare(&other).await.unwrap().commit();
+    eventually(vec![moved], || node.handle.listen_addrs()).await;
+    let begun = Instant::now();
+    let error = failure(&mut node, "/dns4/peer.example.net/tcp/1").await;
+    assert!(matches!(error, DialError::Dns { .. }), "{error:?}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+    node.converse(&mut target).await;
+    let mut newcomer = Node::spawn(77).await;
+    newcomer.connect(&mut node).await;
 }
 
 #[tokio::test]
