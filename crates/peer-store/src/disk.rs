@@ -78,6 +78,17 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// As the operating system says. `to` is untouched.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// [`rename`](Self::rename), and holds open what had the name `to` until that very moment, where the disk can tell.
+    ///
+    /// By default that is what had it just before: what another program renames over it in between is then lost.
+    ///
+    /// # Errors
+    /// As for [`rename`](Self::rename).
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<Option<Box<dyn HeldFile>>> {
+        let held = self.hold(to).ok();
+        self.rename(from, to).map(|()| held)
+    }
+
     /// Makes renames and creations in a directory survive a power cut.
     ///
     /// # Errors
@@ -240,6 +251,20 @@ impl Disk for OsDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<Option<Box<dyn HeldFile>>> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        let is_file = fs::symlink_metadata(to).is_ok_and(|metadata| metadata.is_file());
+        if !is_file || renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE).is_err() {
+            // There is nothing to replace, nothing that may be replaced, or the file system cannot do it.
+            let held = self.hold(to).ok();
+            return self.rename(from, to).map(|()| held);
+        }
+        let held = self.hold(from).ok();
+        replace::discard(self, from);
+        Ok(held)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -34,6 +34,9 @@ use crate::worker::PATIENCE;
 /// Most adopted differences that are logged one by one.
 const MAX_LOGGED: usize = 50;
 
+/// Most saves in a row that take in what an editor renamed over the file while the one before was made.
+const MAX_OVERTAKEN: usize = 3;
+
 /// Most announced bad entries that are remembered, so that each is told once.
 const MAX_ANNOUNCED: usize = 10_000;
 
@@ -54,6 +57,8 @@ pub(crate) struct TheFile {
     shared: Arc<Shared>,
     /// The content that memory was last reconciled with.
     document: Document,
+    /// What the file says, while the document is an edit of it that was found in a replaced file and is not written yet.
+    written: Option<Document>,
     /// What it says under `sections`.
     sections: Layout,
     print: Option<Print>,
@@ -89,6 +94,7 @@ impl TheFile {
         Self {
             shared,
             document: Document::default(),
+            written: None,
             sections: Layout::default(),
             print: None,
             identity: None,
@@ -189,14 +195,29 @@ impl TheFile {
         target: &Path,
         at_once: bool,
     ) -> Result<Outcome, StoreError> {
-        match self.displaced.look(self.shared.options.max_file_bytes) {
-            Late::Nothing => {}
-            Late::Unfinished if at_once => {}
+        let late = match self.displaced.look(self.shared.options.max_file_bytes) {
+            Late::Nothing => None,
+            Late::Unfinished if at_once => None,
             Late::Unfinished => return Ok(Outcome::Unfinished),
-            Late::Edit(before, bytes) => {
-                return Ok(Outcome::Adopted(self.adopt_late(target, *before, bytes)));
+            Late::Edit(before, bytes) => Some(self.adopt_late(target, *before, bytes)),
+        };
+        let outcome = self.take_in_file(journal, target, at_once)?;
+        Ok(match (late, outcome) {
+            (Some(mut changes), Outcome::Adopted(more)) => {
+                changes.extend(more);
+                Outcome::Adopted(changes)
             }
-        }
+            (Some(changes), Outcome::Missing | Outcome::Same) => Outcome::Adopted(changes),
+            (_, outcome) => outcome,
+        })
+    }
+
+    fn take_in_file(
+        &mut self,
+        journal: &mut Journal,
+        target: &Path,
+        at_once: bool,
+    ) -> Result<Outcome, StoreError> {
         let bytes = self.read(target)?;
         let is_void = bytes.as_ref().is_none_or(|b| b.trim_ascii().is_empty());
         if is_void && !self.was_read && self.restore(target) {
@@ -210,6 +231,10 @@ impl TheFile {
         if self.print == Some(print) {
             self.unfinished = None;
             return Ok(Outcome::Same);
+        }
+        if let Some(written) = self.written.take() {
+            // Somebody saved who does not know the edit: what it added was not deleted there.
+            self.document = written;
         }
         let started = Instant::now();
         let bytes = self.migrate(target, bytes)?;
@@ -288,7 +313,9 @@ impl TheFile {
     fn adopt_late(&mut self, target: &Path, before: Document, bytes: Vec<u8>) -> Vec<PeerChange> {
         tracing::info!(path = %target.display(), "an edit that was written during a save is taken over");
         let edited = Document::parse(&bytes, &before, self.shared.now());
-        self.document = self.older_origin(&edited, &before).unwrap_or(before);
+        let origin = self.other_origin(&edited, &before).unwrap_or(before);
+        let file = std::mem::replace(&mut self.document, origin);
+        self.written.get_or_insert(file);
         self.identity = None;
         self.judge(target, &edited, bytes);
         let changes = self.adopt(edited);
@@ -304,7 +331,12 @@ impl TheFile {
         let options = &self.shared.options;
         let limit = options.max_file_bytes;
         let read = || base::read(&*options.disk, target, limit, self.shared.now());
-        options.backups.then(read).flatten()
+        let base = options.backups.then(read).flatten()?;
+        // Also when the save itself was never read: its number is taken.
+        let mut state = self.shared.state();
+        state.generation = state.generation.max(base.document.generation);
+        drop(state);
+        Some(base)
     }
 
     /// Serves the base in place of a file that vanished while no store was open. False when there is none.
@@ -325,15 +357,18 @@ impl TheFile {
     }
 
     /// Before the first look at a file that was edited or damaged while no store was open: what it was. When the base is
-    /// exactly that, differences are edits, and what is missing was deleted. An older one only helps out where entries
-    /// cannot be read.
+    /// exactly that, differences are edits, and what is missing was deleted. When the file is an edit of an earlier save (an
+    /// editor had it open during the last ones), what the base says is known as well, and nothing was deleted. An older base
+    /// only helps out where entries cannot be read.
     fn recall(&mut self, base: Document, file: &Document) {
-        let is_same = base.generation == file.generation;
+        let is_same = recovery::is_edit_of(file, &base);
+        let is_older = !is_same && (1..=base.generation).contains(&file.generation);
         let unreadable = file.claimed();
-        let is_known = |peer: &&PackedPeer| is_same || unreadable.contains(peer.key());
+        let is_whole = is_same || is_older;
+        let is_known = |peer: &&PackedPeer| is_whole || unreadable.contains(peer.key());
         let peers = base.peers().filter(is_known).cloned();
-        let bans = base.bans().filter(|_| is_same);
-        let marks = base.forgotten().filter(|_| is_same);
+        let bans = base.bans().filter(|_| is_whole);
+        let marks = base.forgotten().filter(|_| is_whole);
         let set = PeerSet::from_packed(
             peers,
             bans.map(|(_, ban)| ban.clone()),
@@ -597,6 +632,23 @@ impl TheFile {
         target: &Path,
         is_last: bool,
     ) -> Result<bool, StoreError> {
+        for _ in 0..MAX_OVERTAKEN {
+            if !self.save_once(journal, target, is_last)? {
+                return Ok(false);
+            }
+            if !self.displaced.has_another() {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn save_once(
+        &mut self,
+        journal: &mut Journal,
+        target: &Path,
+        is_last: bool,
+    ) -> Result<bool, StoreError> {
         if matches!(self.look(journal, target, false)?, Outcome::Unfinished) {
             return Ok(false);
         }
@@ -646,7 +698,7 @@ impl TheFile {
         let started = Instant::now();
         self.keep_damage(target)?;
         let known = self.shared.state().generation;
-        let generation = known.max(self.document.generation) + 1;
+        let generation = known.max(self.document.generation).saturating_add(1);
         let now = self.shared.now();
         let stamp = Stamp { generation, now };
         let rendered = render_with(&self.document, set, tables, stamp);
@@ -659,12 +711,16 @@ impl TheFile {
         let print = Print::of(&bytes);
         self.print = Some(print);
         self.identity = Some(Identity::of(generation, print));
-        self.info = self.disk().metadata(target).ok();
+        let info = self.disk().metadata(target).ok();
+        let looked_at = std::mem::replace(&mut self.info, info);
         self.sections = Layout::parse(document.sections(), &self.sections, now);
-        let replaced = std::mem::replace(&mut self.document, document);
+        let known = std::mem::replace(&mut self.document, document);
+        let replaced = self.written.take().unwrap_or(known);
         self.remember(replaced.clone());
-        if let (Some(held), Some(before)) = (held, before) {
-            self.displaced.hold(held, replaced, before);
+        if let Some(held) = held {
+            let before = before.unwrap_or_else(|| Print::of(&[]));
+            let said = (replaced, before);
+            self.displaced.hold(held, said, looked_at.as_ref());
         }
         self.must_write = false;
         if self.shared.options.backups {

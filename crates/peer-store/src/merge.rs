@@ -17,6 +17,7 @@ use btcfed_core::peer::{
 use btcfed_core::record::SignedRecord;
 use btcfed_core::set::{PackedPeer, PeerView};
 
+use crate::text::checksum::Checksum;
 use crate::text::document::Document;
 use crate::text::run::{Before, Walk};
 
@@ -190,6 +191,14 @@ where
     merged
 }
 
+/// True when a store wrote `file`, and not before `base`: nobody deleted anything in it by hand.
+fn is_later_save(base: &Document, file: &Document) -> bool {
+    file.checksum == Checksum::Matches
+        && file.damage.is_empty()
+        && base.generation > 0
+        && file.generation >= base.generation
+}
+
 struct Merge {
     adopted: Vec<Adopted>,
     withheld: BTreeSet<PeerKey>,
@@ -251,6 +260,7 @@ impl Merge {
         let here: HashSet<PeerKey> = file.peers().map(|record| *record.key()).collect();
         let unreadable = file.broken();
         let is_torn = !file.damage.is_empty();
+        let is_saved = is_later_save(base, file);
         for known in memory.views().filter(|known| !here.contains(known.key())) {
             let key = *known.key();
             let was_written = before.find(&key).is_some();
@@ -266,6 +276,14 @@ impl Merge {
                 self.withheld.insert(key);
                 self.waits.push((key, line));
                 peers.push(known.to_packed());
+            } else if is_saved && !marks.contains_key(&key) {
+                // Another process did not keep it. What people chose leaves a mark when it is removed: that process had
+                // not read of it.
+                if known.is_reserved() {
+                    peers.push(known.to_packed());
+                } else {
+                    self.note(&key, "peer", words(&known.to_record()), "removed");
+                }
             } else {
                 let seq = known.seq().unwrap_or(0);
                 let mark = Forgotten {

@@ -56,6 +56,8 @@ pub(crate) struct Worker {
     file: TheFile,
     poll_at: Option<Instant>,
     watch: Option<Watch>,
+    /// Since when the lock could not be had to read.
+    locked_since: Option<Instant>,
     /// Edits are noticed; without a watch by polling alone.
     is_watching: bool,
 }
@@ -69,6 +71,7 @@ impl Worker {
             file,
             poll_at: None,
             watch: None,
+            locked_since: None,
             is_watching: false,
         };
         // Watching begins before the first read, so that no edit falls between the two.
@@ -286,15 +289,27 @@ impl Worker {
         }
     }
 
-    /// Reads the file if it changed, under the shared lock if that can be had.
+    /// Reads the file if it changed, under the shared lock if that can be had. While somebody holds it, what is there may be
+    /// about to be replaced by a save that does not know it: it is read later, unless `at_once` or the lock is held for long.
     fn read(&mut self, at_once: bool) -> Result<Outcome, StoreError> {
-        let wait = self.shared.tuning().lock_timeout.min(READ_LOCK_WAIT);
+        let timeout = self.shared.tuning().lock_timeout;
+        let wait = timeout.min(READ_LOCK_WAIT);
         let target = self.file.target()?;
         let shared = Arc::clone(&self.shared);
         let mut journal = shared.journal();
         let mut look = || self.file.look(&mut journal, &target, at_once);
         match with_lock(&target, Access::Shared, wait, &mut look) {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                self.locked_since = None;
+                outcome
+            }
+            Err(StoreError::Locked { .. }) if !at_once => {
+                let since = *self.locked_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < timeout {
+                    return Ok(Outcome::Unfinished);
+                }
+                look()
+            }
             Err(_) => look(),
         }
     }

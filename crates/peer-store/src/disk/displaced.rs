@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Instant, SystemTime};
 
-use crate::disk::HeldFile;
+use crate::disk::{FileInfo, HeldFile};
 use crate::text::document::Document;
 use crate::worker::PATIENCE;
 
@@ -64,6 +64,8 @@ struct Displaced {
     size: usize,
     /// Another content that was seen once: an edit, if it stays as it is.
     seen: Option<Print>,
+    /// It is not the file that was looked at before the save: an editor renamed its own over that, whole, in between.
+    is_another: bool,
     /// Length and time just before it was last read.
     stamp: Option<(u64, Option<SystemTime>)>,
     until: Instant,
@@ -76,7 +78,7 @@ impl Displaced {
         let info = self.file.info()?;
         let stamp = Some((info.len, info.modified));
         let is_same = std::mem::replace(&mut self.stamp, stamp) == stamp;
-        if is_same && self.seen.is_none() && self.until > now {
+        if is_same && self.seen.is_none() && !self.is_another && self.until > now {
             return Ok(None);
         }
         self.file.read(limit).map(Some)
@@ -99,8 +101,15 @@ pub(crate) enum Late {
 pub(crate) struct DisplacedFiles(VecDeque<Displaced>);
 
 impl DisplacedFiles {
-    /// Holds a file that was just replaced, and what it said.
-    pub(crate) fn hold(&mut self, file: Box<dyn HeldFile>, document: Document, print: Print) {
+    /// Holds a file that was just replaced, and what it said. `looked_at` is the file that was looked at before.
+    pub(crate) fn hold(
+        &mut self,
+        file: Box<dyn HeldFile>,
+        (document, print): (Document, Print),
+        looked_at: Option<&FileInfo>,
+    ) {
+        let inode = looked_at.map(|info| info.inode);
+        let is_another = file.info().is_ok_and(|info| Some(info.inode) != inode);
         if print.bytes() > MAX_HELD_BYTES {
             return;
         }
@@ -117,6 +126,7 @@ impl DisplacedFiles {
             print,
             size: print.bytes(),
             seen: None,
+            is_another,
             stamp: None,
             until,
         });
@@ -125,6 +135,11 @@ impl DisplacedFiles {
     /// True while there is something to look at.
     pub(crate) fn is_watching(&self) -> bool {
         !self.0.is_empty()
+    }
+
+    /// True when one of them holds an edit that is whole already: it need not be waited for.
+    pub(crate) fn has_another(&self) -> bool {
+        self.0.iter().any(|displaced| displaced.is_another)
     }
 
     /// The next look is the last one: what is found then is taken as it is.
@@ -149,11 +164,14 @@ impl DisplacedFiles {
                 }
             };
             let print = Print::of(&bytes);
+            let is_another = std::mem::take(&mut displaced.is_another);
             if print == displaced.print {
                 displaced.seen = None;
                 continue;
             }
-            let is_quiet = displaced.seen.replace(print) == Some(print) || displaced.until <= now;
+            let is_quiet = is_another
+                || displaced.seen.replace(print) == Some(print)
+                || displaced.until <= now;
             let is_whole = !bytes.trim_ascii().is_empty();
             if is_quiet && is_whole {
                 // Later changes of this file are edits of the edit.
@@ -200,7 +218,8 @@ mod tests {
     fn hold(files: &mut DisplacedFiles, path: &Path, print: Print) -> Arc<AtomicUsize> {
         let reads = Arc::new(AtomicUsize::new(0));
         let counted = Counted(OsDisk.hold(path).unwrap(), Arc::clone(&reads));
-        files.hold(Box::new(counted), Document::default(), print);
+        let info = OsDisk.metadata(path).unwrap();
+        files.hold(Box::new(counted), (Document::default(), print), Some(&info));
         reads
     }
 

@@ -46,7 +46,7 @@ pub(crate) fn name(path: &Path) -> String {
 }
 
 /// Replaces the content of `path`, durably: temporary file, sync, rename, sync of the directory. Gives back the file that
-/// was replaced, held open since just before the rename, where the disk can do that.
+/// was replaced, held open, where the disk can do that.
 ///
 /// # Errors
 /// The file is the complete old one; or, when only the last step failed, the complete new one that a power cut may undo.
@@ -62,10 +62,8 @@ pub(crate) fn replace(
         .map_err(|error| failed("write", &temp, &error))
         .and_then(|file| file.sync().map_err(|error| failed("sync", &temp, &error)))
         .and_then(|()| {
-            let held = disk.hold(path).ok();
-            disk.rename(&temp, path)
+            disk.replace(&temp, path)
                 .map_err(|error| failed("rename", path, &error))
-                .map(|()| held)
         });
     let held = written.inspect_err(|_| discard(disk, &temp))?;
     let directory = directory(path);

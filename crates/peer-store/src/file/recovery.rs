@@ -1,13 +1,14 @@
 //! The file and its journal together: what was appended since the last checkpoint, whoever appended it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use btcfed_core::PeerSet;
+use btcfed_core::key::PeerKey;
 use btcfed_core::patch::PeerChange;
-use btcfed_core::set::SetPlace;
+use btcfed_core::set::{PackedPeer, SetPlace};
 use btcfed_core::store::StoreError;
 
 use crate::disk::base::Base;
@@ -65,7 +66,7 @@ impl TheFile {
     /// that one; when it is not remembered any more, nothing is taken for deleted.
     pub(super) fn find_origin(&mut self, journal: &mut Journal, file: &Document) {
         journal.judged = None;
-        if let Some(origin) = self.older_origin(file, &self.document) {
+        if let Some(origin) = self.other_origin(file, &self.document) {
             self.document = origin;
             return;
         }
@@ -84,13 +85,20 @@ impl TheFile {
         }
     }
 
-    /// The checkpoint that `file` is an edit of, when that is older than `known`; an empty one when nobody remembers it.
-    pub(super) fn older_origin(&self, file: &Document, known: &Document) -> Option<Document> {
-        let is_older =
-            file.checksum == Checksum::Differs && (1..known.generation).contains(&file.generation);
-        let is_origin = |past: &&Document| past.generation == file.generation;
-        let past = || self.past.iter().find(is_origin).cloned();
-        is_older.then(|| past().unwrap_or_default())
+    /// What `file` was made from, when that is not `known`: an empty one when nobody remembers it, so that nothing in `known` is
+    /// taken for deleted. A save that bears the number of `known` is that of a process that had not read it.
+    pub(super) fn other_origin(&self, file: &Document, known: &Document) -> Option<Document> {
+        let is_other = match file.checksum {
+            // Nothing tells what it was made from: it is what somebody wants the file to be.
+            Checksum::Absent => false,
+            Checksum::Differs => (1..=known.generation).contains(&file.generation),
+            Checksum::Matches => file.generation == known.generation && known.generation > 0,
+        };
+        if !is_other || is_edit_of(file, known) {
+            return None;
+        }
+        let past = self.past.iter().rev().find(|past| is_edit_of(file, past));
+        Some(past.cloned().unwrap_or_default())
     }
 
     /// Remembers a checkpoint that is not the file any more.
@@ -130,8 +138,11 @@ impl TheFile {
         };
         journal.exists = info.is_some();
         if info.is_none() || journal.judged == info {
-            let known = journal.open.take_if(|_| info.is_none());
-            return Ok(known.map_or_else(Vec::new, |open| self.take_last(open.logged, target)));
+            if info.is_some() {
+                return Ok(Vec::new());
+            }
+            let known = journal.open.take().map(|open| open.logged);
+            return Ok(self.take_last(known, target));
         }
         match journal::find(&*disk, target)? {
             Found::Nothing => {}
@@ -168,6 +179,11 @@ impl TheFile {
     ) -> Result<Option<(Open, Vec<PeerChange>)>, StoreError> {
         let identity = open.identity();
         let is_exact = self.identity == Some(identity);
+        {
+            // Also when the checkpoint itself was never read: its number is taken.
+            let mut state = self.shared.state();
+            state.generation = state.generation.max(identity.generation);
+        }
         if !is_exact && self.document.generation > identity.generation {
             return Ok(None);
         }
@@ -222,7 +238,7 @@ impl TheFile {
             Some(known) => known,
             None if self.document.generation < generation => {
                 self.keep_edited(target);
-                set_of(&self.document)
+                shared_past(&self.document, checkpoint)
             }
             None => return Vec::new(),
         };
@@ -230,15 +246,20 @@ impl TheFile {
         self.shared.take_over(&known, checkpoint, &places)
     }
 
-    /// The journal is gone: somebody ended with a checkpoint. When that is not the file any more, its copy is read.
-    fn take_last(&mut self, known: PeerSet, target: &Path) -> Vec<PeerChange> {
+    /// There is no journal: somebody ended with a checkpoint, or nobody has one. When the checkpoint is not the file any
+    /// more, its copy is read.
+    fn take_last(&mut self, known: Option<PeerSet>, target: &Path) -> Vec<PeerChange> {
+        let is_edit = self.document.checksum == Checksum::Differs && self.document.generation > 0;
+        if known.is_none() && !(self.identity.is_none() && is_edit) {
+            return Vec::new();
+        }
         let base = self.base(target).filter(|base| {
             base.document.generation > self.document.generation
                 && self.identity != Some(base.identity)
         });
         base.map_or_else(Vec::new, |Base { document, .. }| {
             let generation = document.generation;
-            self.take_checkpoint(Some(known), &set_of(&document), generation, target)
+            self.take_checkpoint(known, &set_of(&document), generation, target)
         })
     }
 
@@ -321,6 +342,24 @@ impl TheFile {
             }
         }
     }
+}
+
+/// True when `file` is `checkpoint` or, by the lines of its head, which editors leave alone, was made from it.
+pub(super) fn is_edit_of(file: &Document, checkpoint: &Document) -> bool {
+    let is_same_sum = match (file.claimed_checksum(), checkpoint.claimed_checksum()) {
+        (Some(file), Some(checkpoint)) => file == checkpoint,
+        (None, _) | (_, None) => true,
+    };
+    is_same_sum && file.generation == checkpoint.generation
+}
+
+/// What an edit and a later checkpoint may have in common when nobody knows what both were made from. What the edit alone
+/// has was added in it, unless the checkpoint remembers that it was removed.
+fn shared_past(edit: &Document, checkpoint: &PeerSet) -> PeerSet {
+    let removed: HashSet<&PeerKey> = checkpoint.forgotten().map(|(key, _)| key).collect();
+    let is_shared =
+        |peer: &&PackedPeer| checkpoint.contains(peer.key()) || removed.contains(peer.key());
+    PeerSet::from_packed(edit.peers().filter(is_shared).cloned(), [], [])
 }
 
 fn set_of(document: &Document) -> PeerSet {

@@ -18,15 +18,7 @@ pub(crate) fn check(text: &str) -> Checksum {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         start += line.len();
-        if let Some(value) = line
-            .strip_prefix(Head::Checksum.as_str())
-            .and_then(|rest| rest.strip_prefix(':'))
-        {
-            let written = value
-                .split_whitespace()
-                .next()
-                .unwrap_or_default()
-                .trim_matches(['"', '\'']);
+        if let Some(written) = claim(line) {
             let matches = written.eq_ignore_ascii_case(&checksum_of(&text.as_bytes()[start..]));
             return if matches {
                 Checksum::Matches
@@ -36,6 +28,15 @@ pub(crate) fn check(text: &str) -> Checksum {
         }
     }
     Checksum::Absent
+}
+
+/// What a line says the checksum is, if it is the line of the checksum.
+pub(crate) fn claim(line: &str) -> Option<&str> {
+    let value = line
+        .strip_prefix(Head::Checksum.as_str())?
+        .strip_prefix(':')?;
+    let written = value.split_whitespace().next().unwrap_or_default();
+    Some(written.trim_matches(['"', '\'']))
 }
 
 /// The checksum of the bytes after the checksum line, as it is written.

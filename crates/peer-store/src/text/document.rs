@@ -20,7 +20,7 @@ use crate::merge::same_words;
 use crate::sections::layout;
 use crate::text::amend::remark;
 use crate::text::canonical::{self, Extent};
-use crate::text::checksum::{Checksum, check};
+use crate::text::checksum::{Checksum, check, claim};
 use crate::text::decode::{block_style, decode};
 use crate::text::entry::{self, Trust};
 use crate::text::guard::{self, Refusal};
@@ -494,6 +494,11 @@ impl Document {
                 None
             }
         })
+    }
+
+    /// What the line of the checksum says, right or wrong: by it the save is known that an edited file was made from.
+    pub(crate) fn claimed_checksum(&self) -> Option<&str> {
+        self.head(Head::Checksum).and_then(|line| claim(line))
     }
 
     /// All entries that are kept with their text.

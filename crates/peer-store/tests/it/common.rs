@@ -13,7 +13,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// When it is set, the stores of the tests have no journal. `.ci/run` runs the tests both ways.
-const ONE_FILE: &str = "BTCFED_TEST_ONE_FILE";
+pub(crate) const ONE_FILE: &str = "BTCFED_TEST_ONE_FILE";
 
 /// A directory with a path for a peers file.
 pub(crate) struct Place {
@@ -88,10 +88,17 @@ pub(crate) fn knows(store: &FilePeerStore, number: u16) -> bool {
 }
 
 /// Waits until `condition` holds.
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
+#[track_caller]
+pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_within(DEADLINE, what, condition);
+}
+
+/// [`until`], for what may take longer.
+#[track_caller]
+pub(crate) fn until_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
     while !condition() {
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

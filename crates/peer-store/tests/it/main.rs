@@ -15,6 +15,7 @@ mod hazards;
 mod journal;
 mod kills;
 mod memory;
+mod overtaken;
 mod reconfigure;
 mod revisions;
 mod roundtrip;

@@ -1,0 +1,299 @@
+//! Saves and edits that overtake each other, step by step: what happens between two steps of a save is done there on purpose.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use btcfed_core::testing::test_key;
+use btcfed_peer_store::{
+    Disk, FileInfo, FilePeerStore, HeldFile, LogFile, OsDisk, PendingFile, StoreOptions,
+};
+
+use crate::common::{Place, create, knows};
+
+type Deed = Box<dyn FnOnce() + Send>;
+
+/// The real disk, with something else happening just before the peers file is replaced.
+#[derive(Clone, Default)]
+struct Interrupted(Arc<Mutex<Option<Deed>>>);
+
+impl fmt::Debug for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interrupted")
+    }
+}
+
+impl Interrupted {
+    /// At the next save, after it looked at the file for the last time, `deed` is done.
+    fn before_the_next_save(&self, deed: impl FnOnce() + Send + 'static) {
+        *self.0.lock().unwrap() = Some(Box::new(deed));
+    }
+}
+
+impl Disk for Interrupted {
+    fn metadata(&self, path: &Path) -> io::Result<FileInfo> {
+        OsDisk.metadata(path)
+    }
+
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        OsDisk.read(path, limit)
+    }
+
+    fn write_new(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        like: Option<&FileInfo>,
+    ) -> io::Result<Box<dyn PendingFile>> {
+        OsDisk.write_new(path, bytes, like)
+    }
+
+    fn hold(&self, path: &Path) -> io::Result<Box<dyn HeldFile>> {
+        OsDisk.hold(path)
+    }
+
+    fn open_log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        OsDisk.open_log(path)
+    }
+
+    fn create_log(
+        &self,
+        path: &Path,
+        size: u64,
+        like: Option<&FileInfo>,
+    ) -> io::Result<Box<dyn LogFile>> {
+        OsDisk.create_log(path, size, like)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<Option<Box<dyn HeldFile>>> {
+        let deed = if to.ends_with("peers.yaml") {
+            self.0.lock().unwrap().take()
+        } else {
+            None
+        };
+        if let Some(deed) = deed {
+            deed();
+        }
+        OsDisk.replace(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        OsDisk.sync_dir(path)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        OsDisk.list(path)
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        OsDisk.resolve(path)
+    }
+}
+
+/// A store that looks at the file only when it is told to, and saves only when it is told to or closed.
+fn options(place: &Place, journal: bool) -> StoreOptions {
+    let options = place.options().with_watch(false).with_journal(journal);
+    options.with_flush_interval(std::time::Duration::from_secs(3600))
+}
+
+fn quiet(place: &Place, journal: bool) -> FilePeerStore {
+    FilePeerStore::open(options(place, journal)).unwrap()
+}
+
+/// A store on a disk that can be interrupted.
+fn interrupted(place: &Place, journal: bool) -> (FilePeerStore, Interrupted) {
+    let disk = Interrupted::default();
+    let options = options(place, journal).with_disk(Arc::new(disk.clone()));
+    (FilePeerStore::open(options).unwrap(), disk)
+}
+
+fn with_entry(text: &str, number: u16) -> String {
+    let entry = format!(
+        "  - public_key: {} # by hand\n    addresses: []\nbans:",
+        test_key(number)
+    );
+    text.replacen("bans:", &entry, 1)
+}
+
+fn without_entry(text: &str, number: u16) -> String {
+    let start = text
+        .find(&format!("  - public_key: {}", test_key(number)))
+        .unwrap();
+    let rest = &text[start + 4..];
+    let end = rest.find("\n  - ").or_else(|| rest.find("\nbans:"));
+    format!("{}{}", &text[..start], &rest[end.unwrap() + 1..])
+}
+
+/// Renames `text` over the file, as editors do.
+fn rename_over(path: &Path, text: &str) {
+    let temp = path.with_file_name("4913");
+    std::fs::write(&temp, text).unwrap();
+    std::fs::rename(temp, path).unwrap();
+}
+
+#[track_caller]
+fn all(store: &FilePeerStore, numbers: &[u16]) {
+    let lost: Vec<&u16> = numbers
+        .iter()
+        .filter(|number| !knows(store, **number))
+        .collect();
+    assert!(lost.is_empty(), "{lost:?} of {numbers:?} are gone");
+}
+
+#[test]
+fn an_edit_renamed_over_the_file_at_the_moment_it_is_replaced_is_in_the_file_when_the_save_returns()
+{
+    for journal in [false, true] {
+        let place = Place::with("peers: []\nbans: []\n");
+        let (store, disk) = interrupted(&place, journal);
+        assert!(create(&store, 1) && store.flush().is_ok());
+        let (path, edited) = (place.path.clone(), with_entry(&place.read(), 9));
+        disk.before_the_next_save(move || rename_over(&path, &edited));
+        assert!(create(&store, 2) && store.flush().is_ok());
+        all(&store, &[1, 2, 9]);
+        let key = test_key(9).to_string();
+        assert!(
+            place.read().contains(&format!("{key} # by hand")),
+            "journal {journal}: {}",
+            place.read()
+        );
+        assert_eq!(store.snapshot().forgotten().count(), 0);
+        assert_eq!(place.beside(".tmp-").len(), 0);
+    }
+}
+
+#[test]
+fn a_file_made_by_hand_at_the_moment_of_the_first_save_is_not_lost() {
+    let place = Place::new();
+    let (store, disk) = interrupted(&place, true);
+    let path = place.path.clone();
+    let made = with_entry("peers:\nbans: []\n", 9);
+    disk.before_the_next_save(move || rename_over(&path, &made));
+    assert!(create(&store, 1));
+    all(&store, &[1, 9]);
+    assert!(place.read().contains(&test_key(9).to_string()));
+}
+
+#[test]
+fn an_edit_that_two_processes_replace_in_turns_is_lost_to_neither() {
+    for journal in [false, true] {
+        let place = Place::with("peers: []\nbans: []\n");
+        let one = quiet(&place, journal);
+        assert!(create(&one, 1) && one.flush().is_ok());
+        let two = quiet(&place, journal);
+        let edited = with_entry(&place.read(), 9);
+        // An editor has the file open for writing while the first process replaces it, and writes when the second one has
+        // saved already.
+        let mut editor = std::fs::File::options()
+            .write(true)
+            .open(&place.path)
+            .unwrap();
+        assert!(create(&one, 2) && one.flush().is_ok());
+        assert!(create(&two, 3) && two.flush().is_ok());
+        editor.write_all(edited.as_bytes()).unwrap();
+        one.reload().unwrap();
+        assert!(create(&two, 4) && two.flush().is_ok());
+        one.reload().unwrap();
+        all(&one, &[1, 2, 3, 4, 9]);
+        one.close().unwrap();
+        two.reload().unwrap();
+        all(&two, &[1, 2, 3, 4, 9]);
+        two.close().unwrap();
+        all(&place.open(), &[1, 2, 3, 4, 9]);
+        assert_eq!(place.open().snapshot().forgotten().count(), 0);
+    }
+}
+
+#[test]
+fn two_processes_never_give_the_same_number_to_different_saves() {
+    let place = Place::with("peers: []\nbans: []\n");
+    let (one, two) = (quiet(&place, true), quiet(&place, true));
+    assert!(create(&one, 1) && one.flush().is_ok());
+    let old = place.read();
+    assert!(create(&one, 2) && one.flush().is_ok());
+    // The second process meets the edit of a save before the last, which it never read.
+    rename_over(&place.path, &with_entry(&old, 9));
+    assert!(create(&two, 3) && two.flush().is_ok());
+    assert!(two.health().generation > one.health().generation);
+    all(&two, &[1, 2, 3, 9]);
+    one.reload().unwrap();
+    all(&one, &[1, 2, 3, 9]);
+}
+
+#[test]
+fn a_save_of_the_same_number_by_a_process_that_had_not_read_this_one_deletes_nothing() {
+    let place = Place::with("peers: []\nbans: []\n");
+    let (one, two) = (quiet(&place, false), quiet(&place, false));
+    assert!(create(&one, 1));
+    two.reload().unwrap();
+    let old = place.read();
+    assert!(create(&one, 2));
+    rename_over(&place.path, &with_entry(&old, 9));
+    // Without a journal nothing tells it that there was another save of that number.
+    assert!(create(&two, 3));
+    assert_eq!(two.health().generation, one.health().generation);
+    one.reload().unwrap();
+    all(&one, &[1, 2, 3, 9]);
+    assert!(create(&one, 4));
+    two.reload().unwrap();
+    all(&two, &[1, 2, 3, 4, 9]);
+    assert_eq!(two.snapshot().forgotten().count(), 0);
+}
+
+#[test]
+fn an_edit_of_another_save_of_the_same_number_deletes_nothing() {
+    let place = Place::with("peers: []\nbans: []\n");
+    let store = quiet(&place, false);
+    assert!(create(&store, 1));
+    let other = place.read();
+    assert!(create(&store, 2));
+    let number = store.health().generation;
+    let same = other.replace(
+        &format!("generation: {}\n", number - 1),
+        &format!("generation: {number}\n"),
+    );
+    rename_over(&place.path, &with_entry(&same, 9));
+    store.reload().unwrap();
+    all(&store, &[1, 2, 9]);
+    // The same save, edited: what is missing was deleted.
+    store.flush().unwrap();
+    rename_over(&place.path, &without_entry(&place.read(), 9));
+    store.reload().unwrap();
+    assert!(!knows(&store, 9) && knows(&store, 2));
+}
+
+#[test]
+fn an_editor_that_had_the_file_open_since_before_the_last_saves_of_a_node_that_ended_undoes_nothing()
+ {
+    let place = Place::with("peers: []\nbans: []\n");
+    let store = quiet(&place, true);
+    assert!(create(&store, 1) && store.flush().is_ok());
+    let edited = with_entry(&place.read(), 9);
+    assert!(create(&store, 2) && store.flush().is_ok());
+    store.close().unwrap();
+    rename_over(&place.path, &edited);
+    let again = place.open();
+    all(&again, &[1, 2, 9]);
+    assert_eq!(again.snapshot().forgotten().count(), 0);
+    let generation = again.health().generation;
+    again.flush().unwrap();
+    assert!(again.health().generation > generation);
+}
+
+#[test]
+fn a_number_of_saves_that_cannot_grow_stops_nothing() {
+    let place = Place::with(format!("generation: {}\npeers: []\nbans: []\n", u64::MAX));
+    let store = quiet(&place, true);
+    assert!(create(&store, 1) && store.flush().is_ok() && create(&store, 2));
+    store.close().unwrap();
+    all(&place.open(), &[1, 2]);
+}
