@@ -17,6 +17,7 @@ mod doctor;
 mod documented;
 mod faults;
 mod federation;
+mod full_disk;
 mod http;
 mod insight;
 mod interface;
