@@ -30,7 +30,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Where a dependency lives. Benchmarks are exempt: they run rivals. `deny.toml` says the same to cargo-deny.
-const HOMES: [(&str, &[&str]); 20] = [
+const HOMES: [(&str, &[&str]); 23] = [
     ("bech32", &[BINARY]),
     ("clap", &[BINARY]),
     ("clap_complete", &[BINARY]),
@@ -38,12 +38,15 @@ const HOMES: [(&str, &[&str]); 20] = [
     ("comfy-table", &[BINARY]),
     ("crc32fast", &[STORE]),
     ("fd-lock", &[BINARY, STORE]),
+    ("fjall", &[]),
     ("flate2", &[BINARY]),
     ("hickory-resolver", &[NETWORK]),
     ("libp2p", &[NETWORK]),
     ("notify", &[CONFIG, STORE]),
     ("prost", &[CORE, EXCHANGE]),
     ("qrcode", &[BINARY]),
+    ("redb", &[]),
+    ("rusqlite", &[]),
     ("serde_yaml", &[]),
     ("serde_yaml_ng", &[]),
     ("serde_yml", &[]),

@@ -5,6 +5,7 @@ mod data;
 mod disk;
 mod durable;
 mod journal;
+mod rivals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
