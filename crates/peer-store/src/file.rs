@@ -3,6 +3,7 @@
 mod readback;
 mod recovery;
 pub(crate) mod revise;
+mod torn;
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -30,6 +31,7 @@ use crate::text::document::{Document, FORMAT_VERSION, cut};
 use crate::text::piece::Piece;
 use crate::text::render::{self, Rendered, Stamp, render_with};
 use crate::worker::PATIENCE;
+use recovery::is_edit_of;
 
 /// Most adopted differences that are logged one by one.
 const MAX_LOGGED: usize = 50;
@@ -284,10 +286,17 @@ impl TheFile {
         let now = self.shared.now();
         let is_strange = !self.was_read && !Document::is_ours(bytes);
         match is_strange.then(|| self.base(target)).flatten() {
-            None => (Document::parse(bytes, &self.document, now), None),
+            None => {
+                let mut document = Document::parse(bytes, &self.document, now);
+                torn::note_cut(&mut document, bytes, &self.document, || {
+                    self.document.bytes()
+                });
+                (document, None)
+            }
             Some(base) => {
                 let text = std::str::from_utf8(&base.bytes).unwrap_or_default();
-                let document = Document::parse_edited(bytes, (&base.document, text), now);
+                let mut document = Document::parse_edited(bytes, (&base.document, text), now);
+                torn::note_cut(&mut document, bytes, &base.document, || base.bytes);
                 (document, Some(base.document))
             }
         }
@@ -361,7 +370,7 @@ impl TheFile {
     /// editor had it open during the last ones), what the base says is known as well, and nothing was deleted. An older base
     /// only helps out where entries cannot be read.
     fn recall(&mut self, base: Document, file: &Document) {
-        let is_same = recovery::is_edit_of(file, &base);
+        let is_same = is_edit_of(file, &base);
         let is_older = !is_same && (1..=base.generation).contains(&file.generation);
         let unreadable = file.claimed();
         let is_whole = is_same || is_older;
@@ -403,10 +412,17 @@ impl TheFile {
     /// Makes what was saved the base. To be called while holding the lock. A failure costs the copy and nothing else: the
     /// next save tries again.
     pub(crate) fn write_base(&mut self, target: &Path) {
-        if self.stale_since.is_some() && !self.is_another() {
+        if self.stale_since.is_some() && (!self.is_another() || self.is_newest(target)) {
             self.write_checkpoint_copy(target);
         }
         self.stale_since = None;
+    }
+
+    /// True when the base is that of a save before the last one of this process: somebody edited the file since, and nobody
+    /// else saved.
+    fn is_newest(&self, target: &Path) -> bool {
+        let is_older = |base: Base| base.document.generation < self.document.generation;
+        self.base(target).is_none_or(is_older)
     }
 
     /// Makes what was saved the base, also when somebody has written over the file since. A failure costs the copy.

@@ -302,6 +302,11 @@ impl TheFile {
         is_news: bool,
         is_last: bool,
     ) {
+        if self.shared.options.journal && is_news {
+            // Before the journal that continues the copy is gone; and also when there is none any more, because an editor may
+            // rename an edit of the save before over this one.
+            self.write_checkpoint_copy(target);
+        }
         let wants = self.shared.options.journal && !is_last;
         let is_settled = if wants {
             journal.is_usable() && !is_news
@@ -314,10 +319,6 @@ impl TheFile {
         let (Some(identity), Some(info)) = (self.identity, self.info.clone()) else {
             return;
         };
-        if self.shared.options.journal && is_news {
-            // Before the journal that continues the copy is gone.
-            self.write_checkpoint_copy(target);
-        }
         if let Some(mut old) = journal.open.take() {
             old.close();
         }

@@ -15,7 +15,7 @@ const PATH: &str = "BTCFED_TEST_KILLED_PEERS_FILE";
 const COUNT: &str = "BTCFED_TEST_KILLS";
 
 /// Kills of an ordinary run. `BTCFED_TEST_KILLS=2000 cargo test -p btcfed-peer-store kill` does more.
-const KILLS: usize = 50;
+const KILLS: usize = 200;
 
 /// Tells the process that is killed to work without a journal.
 const ONE_FILE: &str = "BTCFED_TEST_KILLED_WITHOUT_JOURNAL";

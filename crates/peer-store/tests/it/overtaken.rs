@@ -290,6 +290,32 @@ fn an_editor_that_had_the_file_open_since_before_the_last_saves_of_a_node_that_e
 }
 
 #[test]
+fn an_edit_of_the_save_before_the_last_one_does_not_undo_what_that_one_took_in() {
+    for journal in [false, true] {
+        let place = Place::with("peers: []\nbans: []\n");
+        let (store, disk) = interrupted(&place, journal);
+        assert!(create(&store, 1) && store.flush().is_ok() && create(&store, 2));
+        let (path, first) = (place.path.clone(), place.path.with_file_name("first"));
+        let edited = with_entry(&place.read(), 8);
+        let again = disk.clone();
+        let second = first.clone();
+        disk.before_the_next_save(move || {
+            rename_over(&path, &edited);
+            // The save that overtakes the edit is followed by one that takes it in: in between the next edit begins.
+            again.before_the_next_save(move || drop(std::fs::copy(&path, &second)));
+        });
+        if !journal {
+            assert!(create(&store, 3));
+        }
+        store.close().unwrap();
+        let begun = std::fs::read_to_string(&first).unwrap();
+        assert!(!begun.contains(&test_key(8).to_string()), "{begun}");
+        rename_over(&place.path, &with_entry(&begun, 9));
+        all(&place.open(), &[1, 2, 8, 9]);
+    }
+}
+
+#[test]
 fn a_number_of_saves_that_cannot_grow_stops_nothing() {
     let place = Place::with(format!("generation: {}\npeers: []\nbans: []\n", u64::MAX));
     let store = quiet(&place, true);
