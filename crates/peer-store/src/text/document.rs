@@ -629,6 +629,14 @@ impl Document {
         }
     }
 
+    /// True when nothing but blank lines follows the sections.
+    pub(crate) fn ends_in_sections(&self) -> bool {
+        let is_blank =
+            |piece: &&Piece| matches!(piece, Piece::Text(text) if text.trim().is_empty());
+        let last = self.pieces.iter().rev().find(|piece| !is_blank(piece));
+        matches!(last, Some(Piece::Text(text)) if is_sections(text))
+    }
+
     /// True when something in the file gave way, so that it has to be written again.
     pub(crate) fn is_unlike_its_bytes(&self) -> bool {
         self.has_spare || !self.damage.is_empty()

@@ -1,6 +1,6 @@
 //! A process that is killed at any moment: what it acknowledged is there, and its leftovers are not.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -79,15 +79,19 @@ fn kill(journal: bool) {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_micros(5000 + rng.below(60_000)));
-        helper.kill().unwrap();
+        let mut out = BufReader::new(helper.stdout.take().unwrap());
         let mut said = String::new();
-        helper
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
+        if kill % 4 == 0 {
+            // While it starts.
+            std::thread::sleep(Duration::from_micros(rng.below(60_000)));
+        } else {
+            while !said.contains("\nadded ") {
+                assert!(out.read_line(&mut said).unwrap() > 0, "it ended: {said}");
+            }
+            std::thread::sleep(Duration::from_micros(rng.below(20_000)));
+        }
+        helper.kill().unwrap();
+        out.read_to_string(&mut said).unwrap();
         helper.wait().unwrap();
         let last = said
             .lines()

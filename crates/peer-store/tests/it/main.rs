@@ -21,5 +21,6 @@ mod revisions;
 mod roundtrip;
 mod sections;
 mod sharing;
+mod torn;
 mod upkeep;
 mod versions;
