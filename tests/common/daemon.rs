@@ -96,6 +96,11 @@ impl Daemon {
         Self::start_command(dir, other)
     }
 
+    /// The same by a command made ready elsewhere.
+    pub fn of(dir: &Path, command: Command) -> Self {
+        Self::start_command(dir, command)
+    }
+
     fn start_command(dir: &Path, mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
