@@ -218,6 +218,11 @@ impl Drop for Daemon {
     }
 }
 
+/// Tasks alive in a daemon, the one that answers this included.
+pub fn tasks(daemon: &Daemon) -> u64 {
+    daemon.json(&["status"])["tasks"].as_u64().unwrap()
+}
+
 /// Gathers lines in the background, so that the daemon never blocks on a full pipe.
 fn collect(from: impl std::io::Read + Send + 'static, into: Arc<Mutex<String>>) {
     std::thread::spawn(move || {
