@@ -30,6 +30,8 @@ pub fn command(dir: &Path, args: &[&str]) -> Command {
     // Nothing of the caller's environment or home directory may leak in, but for where coverage is written.
     command.env_clear();
     command.envs(std::env::vars_os().filter(|(name, _)| name == "LLVM_PROFILE_FILE"));
+    // What a killed command leaves behind goes with the folder of its test.
+    command.env("TMPDIR", dir);
     command
         .current_dir(dir)
         .arg("--state-dir")
