@@ -30,6 +30,8 @@ pub fn command(dir: &Path, args: &[&str]) -> Command {
     // Nothing of the caller's environment or home directory may leak in, but for where coverage is written.
     command.env_clear();
     command.envs(std::env::vars_os().filter(|(name, _)| name == "LLVM_PROFILE_FILE"));
+    // What a killed command leaves behind goes with the folder of its test.
+    command.env("TMPDIR", dir);
     command
         .current_dir(dir)
         .arg("--state-dir")
@@ -94,6 +96,11 @@ impl Daemon {
             .args(daemon.get_args())
             .stdin(Stdio::null());
         Self::start_command(dir, other)
+    }
+
+    /// The same by a command made ready elsewhere.
+    pub fn of(dir: &Path, command: Command) -> Self {
+        Self::start_command(dir, command)
     }
 
     fn start_command(dir: &Path, mut command: Command) -> Self {
@@ -211,6 +218,11 @@ impl Drop for Daemon {
             drop(self.child.wait());
         }
     }
+}
+
+/// Tasks alive in a daemon, the one that answers this included.
+pub fn tasks(daemon: &Daemon) -> u64 {
+    daemon.json(&["status"])["tasks"].as_u64().unwrap()
 }
 
 /// Gathers lines in the background, so that the daemon never blocks on a full pipe.

@@ -115,6 +115,12 @@ fn a_ban_of_everybody_is_warned_of_and_a_name_that_is_taken_away_is_told_so() {
 
 #[test]
 fn an_interrupted_federation_leaves_nothing_behind() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        interrupted_by(signal);
+    }
+}
+
+fn interrupted_by(signal: Signal) {
     let (dir, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut child = command(dir.path(), &["devnet", "--nodes", "60"])
         .env("TMPDIR", temporary.path())
@@ -131,7 +137,7 @@ fn an_interrupted_federation_leaves_nothing_behind() {
     wait_for("some nodes", Duration::from_secs(20), || {
         nodes().filter(|count| *count >= 5)
     });
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    kill_process(Pid::from_child(&child), signal).unwrap();
     let status = wait_for("the end", Duration::from_secs(20), || {
         child.try_wait().unwrap()
     });

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::common::config::yaml;
-use crate::common::daemon::{Daemon, command, run_json};
+use crate::common::daemon::{Daemon, command, run_json, tasks};
 use crate::common::peers::Peers;
 use crate::common::process::entries;
 use crate::common::{rounds, wait_for};
@@ -45,6 +45,7 @@ fn a_thousand_sighups_while_the_file_changes_drop_nothing_leak_nothing_and_the_l
     let _peers = Peers::of(&node, 20);
     wait_for("20 peers", LIMIT, || (connected(&node) == 20).then_some(()));
     let (descriptors, threads) = (entries(node.pid(), "fd"), entries(node.pid(), "task"));
+    let tasks_before = tasks(&node);
 
     let started = Instant::now();
     for round in 0..1000_u32 {
@@ -71,12 +72,15 @@ fn a_thousand_sighups_while_the_file_changes_drop_nothing_leak_nothing_and_the_l
     assert_eq!(status["connections"]["ended"], 0);
     assert_eq!(status["peers"]["connected"], 20);
     wait_for(
-        "descriptors and threads back to where they were",
+        "descriptors, threads and tasks back to where they were",
         LIMIT,
         || {
             // Threads for blocking work end by themselves after a while.
             let threads_now = entries(node.pid(), "task");
-            (entries(node.pid(), "fd") <= descriptors && threads_now <= threads + 2).then_some(())
+            let is_back = entries(node.pid(), "fd") <= descriptors
+                && threads_now <= threads + 2
+                && tasks(&node) <= tasks_before;
+            is_back.then_some(())
         },
     );
 }

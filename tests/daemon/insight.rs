@@ -82,7 +82,7 @@ fn events_are_remembered_and_followed_line_by_line() {
     while !seen.iter().any(|event: &Value| event["event"] == "banned") {
         let line = lines.next().unwrap().unwrap();
         let event: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(event["schema"], "btcfed.events/1");
+        assert_eq!(event["schema"], "btcfed.event/1");
         seen.push(event);
     }
     assert!(

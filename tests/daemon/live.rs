@@ -2,7 +2,7 @@
 //! form of conf.yaml.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ fn the_messages_of_a_peer_are_shown_and_the_trace_ends_by_itself() {
 }
 
 /// Unpacks a bundle and returns its only folder.
-fn unpack(bundle: &Path) -> std::path::PathBuf {
+fn unpack(bundle: &Path) -> PathBuf {
     let into = bundle.with_extension("d");
     fs::create_dir(&into).unwrap();
     let mut tar = Command::new("tar");
@@ -187,6 +187,21 @@ fn a_bundle_says_what_is_in_it_and_holds_no_secret_running_or_stopped() {
     }
 }
 
+fn files(dir: &Path) -> usize {
+    fs::read_dir(dir).unwrap().count()
+}
+
+fn clear_all_but(kept: &Path) {
+    for entry in fs::read_dir(kept.parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else if path != kept {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
 #[test]
 fn an_older_configuration_gets_its_version_and_keeps_its_remarks() {
     let dir = tempfile::tempdir().unwrap();
@@ -208,6 +223,14 @@ fn an_older_configuration_gets_its_version_and_keeps_its_remarks() {
         (0, Some(false), 1)
     );
     assert_eq!(fs::read_to_string(&conf).unwrap(), old);
+    let node = Daemon::start(dir.path());
+    assert!(
+        node.log().contains("`btcfed config migrate`"),
+        "{}",
+        node.log()
+    );
+    drop(node);
+    clear_all_but(&conf);
     let (code, done) = run_json(dir.path(), &["config", "migrate"]);
     assert_eq!((code, done["changed"].as_bool()), (0, Some(true)), "{done}");
     assert_eq!(
@@ -222,11 +245,10 @@ fn an_older_configuration_gets_its_version_and_keeps_its_remarks() {
         run_json(dir.path(), &["config", "migrate"]).1["changed"],
         false
     );
-    assert_eq!(
-        fs::read_dir(dir.path()).unwrap().count(),
-        2,
-        "nothing else is left"
-    );
+    assert_eq!(files(dir.path()), 2, "nothing else is left");
+    let node = Daemon::start(dir.path());
+    assert!(!node.log().contains("config migrate"), "{}", node.log());
+    drop(node);
     let newer = "version: 2\nnode: {new_key: 1}\n";
     fs::write(&conf, newer).unwrap();
     assert_eq!(run_json(dir.path(), &["config", "migrate"]).0, 78);

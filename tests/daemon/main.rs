@@ -37,6 +37,7 @@ mod reload;
 mod schemas;
 mod signals;
 mod socket;
+mod supervision;
 mod surface;
 mod table;
 mod terminal;

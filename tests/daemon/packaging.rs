@@ -59,7 +59,10 @@ fn every_command_has_a_man_page() {
         let page = fs::read_to_string(dir.path().join(page)).unwrap();
         assert!(page.contains(".TH") && page.contains("SYNOPSIS"), "{page}");
     }
-    assert_eq!(run_json(dir.path(), &["gen", "man", "nowhere"]).0, 73);
+    assert_eq!(run_json(dir.path(), &["gen", "man", "new/man"]).0, 0);
+    assert!(dir.path().join("new/man/btcfed.1").exists());
+    fs::write(dir.path().join("file"), "").unwrap();
+    assert_eq!(run_json(dir.path(), &["gen", "man", "file/man"]).0, 73);
 }
 
 #[test]

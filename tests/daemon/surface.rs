@@ -173,6 +173,7 @@ fn a_user_without_permission_is_told_so_by_every_command() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let as_stranger = |args: &[&str]| {
         let mut command = command(dir.path(), args);
+        command.env_remove("TMPDIR");
         command.uid(STRANGER).gid(STRANGER).output()
     };
     // Only root may become somebody else, and only where that user may run the program.

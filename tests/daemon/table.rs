@@ -74,7 +74,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(&["config", "diff", "--defaults"], 0, 0, 0),
     row(&["config", "explain", "peers"], 0, 0, 0),
     row(&["config", "explain", ""], 1, 1, 1),
-    row(&["config", "migrate", "--dry-run"], 0, 0, 77),
+    row(&["config", "migrate", "--dry-run"], 0, 0, 0),
     row(&["config", "schema"], 0, 0, 0),
     row(&["peers", "list"], 0, 0, 77),
     row(
@@ -140,7 +140,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(&["gen", "sysusers"], 0, 0, 0),
     row(&["gen", "tmpfiles"], 0, 0, 0),
     row(&["gen", "package", "beside"], 0, 0, 77),
-    row(&["gen", "man", "beside"], 0, 0, 73),
+    row(&["gen", "man", "beside"], 0, 0, 77),
     row(&["gen", "logrotate"], 0, 0, 0),
     row(&["stop"], 69, 0, 77),
 ];

@@ -9,7 +9,7 @@ use btcfed_core::testing::test_key;
 use rustix::process::Signal;
 
 use crate::common::config::yaml;
-use crate::common::daemon::Daemon;
+use crate::common::daemon::{Daemon, tasks};
 use crate::common::figures::{Figures, Number as _, quantile};
 use crate::common::peers::Peers;
 use crate::common::process::{self, entries, memory};
@@ -72,8 +72,41 @@ fn fifty_peers_that_come_and_go_leave_nothing_behind() {
     stress.judge(minutes.is_some(), before);
 }
 
-/// Descriptors and threads of a node that has met a peer and saved a change: the journal is open, libp2p's timer runs.
-fn warmed_up(node: &Daemon, peers: &mut Peers) -> (usize, usize) {
+/// What a node holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    descriptors: usize,
+    threads: usize,
+    tasks: u64,
+}
+
+impl Held {
+    fn by(node: &Daemon) -> Self {
+        Self {
+            tasks: tasks(node),
+            descriptors: entries(node.pid(), "fd"),
+            threads: entries(node.pid(), "task"),
+        }
+    }
+
+    /// Whatever is less of each.
+    fn least(self, other: Self) -> Self {
+        Self {
+            descriptors: self.descriptors.min(other.descriptors),
+            threads: self.threads.min(other.threads),
+            tasks: self.tasks.min(other.tasks),
+        }
+    }
+
+    fn is_above(self, other: Self) -> bool {
+        self.descriptors > other.descriptors
+            || self.threads > other.threads
+            || self.tasks > other.tasks
+    }
+}
+
+/// What a node holds that has met a peer and saved a change: the journal is open, libp2p's timer runs.
+fn warmed_up(node: &Daemon, peers: &mut Peers) -> Held {
     peers.start(IDENTITIES);
     wait_for("the first peer", DISCOVERY, || {
         (connected(node) == 1).then_some(())
@@ -87,11 +120,9 @@ fn warmed_up(node: &Daemon, peers: &mut Peers) -> (usize, usize) {
     node.json(&["peers", "remove", &id]);
     // Replaced files stay open for two seconds; dials of the one who is gone come and go. The least is the baseline.
     let started = Instant::now();
-    let mut least = (usize::MAX, usize::MAX);
+    let mut least = Held::by(node);
     while started.elapsed() < Duration::from_secs(5) {
-        let pid = node.pid();
-        least.0 = least.0.min(entries(pid, "fd"));
-        least.1 = least.1.min(entries(pid, "task"));
+        least = least.least(Held::by(node));
         std::thread::sleep(Duration::from_millis(50));
     }
     least
@@ -217,20 +248,26 @@ impl Stress {
         });
     }
 
-    fn judge(self, is_long: bool, (descriptors, threads): (usize, usize)) {
+    fn judge(self, is_long: bool, before: Held) {
         let mut figures = Figures::new("churn");
         let pid = self.node.pid();
         let settled = Instant::now();
         // Sockets of dials come and go, and threads for blocking work end by themselves after a while.
-        while settled.elapsed() < Duration::from_secs(30)
-            && (entries(pid, "fd") > descriptors || entries(pid, "task") > threads)
-        {
+        let mut after = Held::by(&self.node);
+        while settled.elapsed() < Duration::from_secs(30) && after.is_above(before) {
             std::thread::sleep(Duration::from_millis(50));
+            after = Held::by(&self.node);
         }
         println!("threads: {}", process::threads(pid).join(", "));
         println!("files: {}", process::files(pid).join(", "));
-        figures.at_most("descriptors after", entries(pid, "fd"), descriptors, "");
-        figures.at_most("threads after", entries(pid, "task"), threads, "");
+        figures.at_most(
+            "descriptors after",
+            after.descriptors,
+            before.descriptors,
+            "",
+        );
+        figures.at_most("threads after", after.threads, before.threads, "");
+        figures.at_most("tasks after", after.tasks, before.tasks, "");
         let third = self.memory.len() / 3;
         let mean = |part: &[u64]| part.iter().sum::<u64>() / part.len().max(1) as u64;
         let (middle, last) = (

@@ -21,6 +21,7 @@ usage: btcfed-bench crypto [--rounds N]
        btcfed-bench reconcile [--rounds N] [--peers 1000,10000,100000]
        btcfed-bench connect [--rounds N]
        btcfed-bench discover [--rounds N] [--nodes N]
+       btcfed-bench newcomers [--rounds N] [--nodes N]
        btcfed-bench idle [--connections N]
        btcfed-bench hostile
        btcfed-bench journal [--rounds N] [--peers N]
@@ -67,6 +68,11 @@ fn run(args: &[String]) -> Result<String, String> {
         }
         #[cfg(feature = "rivals")]
         "idle" => network::idle(number(options, "--connections")?.unwrap_or(1000).max(1)),
+        #[cfg(feature = "rivals")]
+        "newcomers" => {
+            let nodes = number(options, "--nodes")?.unwrap_or(50);
+            network::newcomers(rounds, nodes.clamp(1, 1000))
+        }
         // A process of its own for `idle`.
         #[cfg(feature = "rivals")]
         "idle-server" => network::idle_server(options.first().map_or("", String::as_str)),

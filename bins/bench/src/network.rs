@@ -6,11 +6,13 @@ mod discover;
 mod floor;
 mod idle;
 mod kad;
+mod newcomers;
 mod process;
 
 pub(crate) use connect::run as connect;
 pub(crate) use discover::run as discover;
 pub(crate) use idle::{run as idle, serve as idle_server};
+pub(crate) use newcomers::run as newcomers;
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_multi_thread()

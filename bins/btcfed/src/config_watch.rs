@@ -39,7 +39,7 @@ impl ConfigWatch {
         }
     }
 
-    /// Reloads `node` after each change. Serves until the future is dropped or the node has stopped.
+    /// Reloads `node` after each change. Serves until the future is dropped.
     pub async fn serve(self, node: NodeHandle) {
         let mut enabled = self.enabled.subscribe();
         while enabled.wait_for(|enabled| *enabled).await.is_ok() {

@@ -10,12 +10,18 @@ type Metric = (
     &'static [(&'static str, &'static str)],
 );
 
-const METRICS: [Metric; 13] = [
+const METRICS: [Metric; 14] = [
     (
         "btcfed_uptime_seconds",
         "gauge",
         "time since the start",
         &[("", "/uptime_s")],
+    ),
+    (
+        "btcfed_tasks",
+        "gauge",
+        "tasks alive in the process",
+        &[("", "/tasks")],
     ),
     (
         "btcfed_peers",

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::future::pending;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -11,12 +12,15 @@ use btcfed_node_orchestrator::{NodeHandle, NodeStatus};
 /// How often the status line is refreshed where systemd asks for no watchdog.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Tells the supervisor how the node does until the node stops. A node that does not answer is not reported as alive,
-/// so that the watchdog restarts it.
-pub async fn serve(node: NodeHandle) {
-    let Some(socket) = env::var_os("NOTIFY_SOCKET") else {
-        return;
-    };
+/// Where a supervisor listens, if there is one.
+#[must_use]
+pub fn supervisor() -> Option<OsString> {
+    env::var_os("NOTIFY_SOCKET")
+}
+
+/// Tells the supervisor at `socket` how the node does until the node stops; never ends by itself. A node that does not
+/// answer is not reported as alive, so that the watchdog restarts it.
+pub async fn serve(socket: OsString, node: NodeHandle) {
     let interval = interval(env::var("WATCHDOG_USEC").ok().as_deref());
     let mut greeting = "READY=1\n";
     while let Ok(status) = node.status().await {
@@ -28,6 +32,7 @@ pub async fn serve(node: NodeHandle) {
         tokio::time::sleep(interval).await;
     }
     tell(&socket, "STOPPING=1");
+    pending::<()>().await;
 }
 
 /// Twice as often as the watchdog wants it.

@@ -55,6 +55,7 @@ pub fn status(status: &NodeStatus) -> Value {
             "public_key": status.peer_id.key().to_string(),
             "version": VERSION,
             "uptime_s": status.uptime.as_secs(),
+            "tasks": status.tasks,
             "state": status.state.as_str(),
             "listen": texts(&status.listen),
             "listeners_down": status.lost_listeners.iter()

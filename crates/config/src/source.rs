@@ -13,7 +13,7 @@ use crate::draft::in_dir;
 use crate::env::Overrides;
 use crate::key_file::{self, exposed};
 use crate::problems::Site;
-use crate::search::{KEY_FILE, Location, folder, is_there};
+use crate::search::{CONFIG_FILE, KEY_FILE, Location, folder, is_there};
 use crate::text::{MAX_CONFIG_BYTES, decode};
 
 /// Where the identity is.
@@ -104,6 +104,35 @@ impl FileSource {
                 .find(|path| is_there(path)),
         };
         let mode = path.and_then(|path| self.read(path, &mut build));
+        self.complete(build, path, mode)
+    }
+
+    /// The same as if `text` stood in the file. Nothing is read or written.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn load_text(&self, text: &str) -> Result<LoadedConfig, ConfigError> {
+        let mut build = Build::new(&self.state_dir);
+        let path = match &self.location {
+            Location::Found { path } | Location::Named { path, .. } => Some(path.as_path()),
+            Location::Nowhere { .. } => None,
+        };
+        let place = path.unwrap_or_else(|| Path::new(CONFIG_FILE));
+        let origin = place.display().to_string();
+        match decode(text.as_bytes(), &origin) {
+            Ok(text) => build.file(&text, &origin, &folder(place)),
+            Err(problem) => build.problems.add(problem),
+        }
+        self.complete(build, path, None)
+    }
+
+    /// Adds what goes before the file, of which `mode` tells the permission bits.
+    fn complete(
+        &self,
+        mut build: Build,
+        path: Option<&Path>,
+        mode: Option<u32>,
+    ) -> Result<LoadedConfig, ConfigError> {
         self.overrides.apply(&mut build);
         if let (Some(path), Some(mode)) = (path, mode)
             && build.has_inline_key()

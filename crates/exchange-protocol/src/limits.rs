@@ -292,13 +292,23 @@ pub const RESTORED_AGE_MAX: Duration = Duration::from_secs(11 * 3600);
 
 // --- the list as a whole ---------------------------------------------------------------------------------------------
 
-/// From so many peers on, sources and networks have a share each of those that were never met.
+/// What a bound on the whole list comes to when the list may hold `max_peers` instead of [`limits::MAX_PEERS`]: the same
+/// part of it, and one at least.
+#[must_use]
+pub const fn share(of_full_list: usize, max_peers: usize) -> usize {
+    let share = of_full_list.saturating_mul(max_peers) / limits::MAX_PEERS;
+    if share == 0 { 1 } else { share }
+}
+
+/// From so many peers on, sources and networks have a share each of those that were never met. Half of a list of
+/// [`limits::MAX_PEERS`]; shorter lists have their [`share`].
 pub const CROWDED_ABOVE: usize = limits::MAX_PEERS / 2;
 
-/// Most peers never met that one source told of first, in a crowded list.
+/// Most peers never met that one source told of first, in a crowded list. A [`share`] of shorter lists.
 pub const MAX_UNMET_PER_SOURCE: usize = limits::MAX_PEERS * 3 / 8;
 
-/// Most peers never met in one network (/16 of IPv4, /32 of IPv6, two labels of a name), in a crowded list.
+/// Most peers never met in one network (/16 of IPv4, /32 of IPv6, two labels of a name), in a crowded list. A [`share`] of
+/// shorter lists.
 pub const MAX_UNMET_PER_GROUP: usize = limits::MAX_PEERS / 16;
 
 /// Most peers never met whose origin is remembered.

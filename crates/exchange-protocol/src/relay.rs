@@ -214,7 +214,8 @@ impl Engine {
     /// Leaves out new identities beyond the share of their source or network. Towards the peer they count as declined.
     fn keep_shares(&mut self, peer: &PeerKey, accepted: &mut Vec<SignedRecord>) -> usize {
         let before = accepted.len();
-        self.origins.refresh(&self.view);
+        let most = self.config.peers.bounds.max_peers;
+        self.origins.refresh(&self.view, most);
         let mut listed = self.view.size_bound();
         let (view, origins) = (&self.view, &mut self.origins);
         let mut declined = Vec::new();
@@ -222,7 +223,7 @@ impl Engine {
             if record.is_leaving() || view.has_record(&record.key()) {
                 return true;
             }
-            let admits = origins.admits(peer, record, listed);
+            let admits = origins.admits(peer, record, listed, most);
             if admits {
                 origins.add(*peer, record);
                 listed += 1;

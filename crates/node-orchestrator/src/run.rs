@@ -16,6 +16,7 @@ use btcfed_core::patch::{PeerChange, PeerPatch};
 use btcfed_core::reconfigure::Reconfigure;
 use btcfed_core::store::{Applied, PeerStore, StoreError, StoreEvent, StoreEvents, Subscribed};
 use btcfed_core::time::{Clock, MonotonicTime};
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -406,6 +407,7 @@ impl Node {
             peer_id: self.handle.peer_id,
             state,
             uptime: now.monotonic.saturating_since(self.started),
+            tasks: Handle::current().metrics().num_alive_tasks(),
             listen: self.logic.listen.clone(),
             lost_listeners: self.logic.lost.all().to_vec(),
             announced: self.logic.announced(),

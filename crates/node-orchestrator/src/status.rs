@@ -58,6 +58,8 @@ pub struct NodeStatus {
     pub state: NodeState,
     /// Time since it started.
     pub uptime: Duration,
+    /// Tasks alive in the runtime it runs in: its own, those of its connections, and all others of the process.
+    pub tasks: usize,
     /// The concrete addresses that accept connections.
     pub listen: Vec<PeerAddr>,
     /// Addresses that accepted connections and ceased to though they are configured; the node tries to bind them again.

@@ -2,7 +2,7 @@
 
 mod diff;
 mod explain;
-mod migrate;
+pub(super) mod migrate;
 mod schema;
 
 use btcfed_config::{KeySource, Origin};

@@ -17,6 +17,7 @@ use crate::cli::devnet_table;
 use crate::cli::output::Output;
 use crate::cli::temp_dir::TempDir;
 use crate::exit::{CliError, Exit};
+use crate::signals::Signals;
 use crate::wire::Node;
 
 /// How long to wait for all to know all unless `--timeout` says otherwise.
@@ -60,8 +61,9 @@ pub(super) fn run(
     options: &DevnetOptions,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let runtime = context::runtime()?;
+    // Removed last: when the runtime has ended, nothing of a node that failed writes into it any more.
     let dir = TempDir::create("devnet", options.keep)?;
+    let runtime = context::runtime()?;
     if options.keep {
         output.talk(&format!("keeping every file in {}", dir.path().display()));
     }
@@ -71,7 +73,11 @@ pub(super) fn run(
     let listener = Arc::clone(&interrupted);
     runtime.spawn(async move {
         // Where signals cannot be listened to, they end the process at once, as ever.
-        listener.store(tokio::signal::ctrl_c().await.is_ok(), Ordering::Relaxed);
+        if let Ok(mut signals) = Signals::listen(None) {
+            // Whichever it is: a terminal that was closed wants no answer either.
+            signals.next().await;
+            listener.store(true, Ordering::Relaxed);
+        }
     });
     let plan = Plan {
         count,

@@ -40,7 +40,7 @@ pub(super) fn run(
             return true;
         }
         if output.is_json() {
-            output.line(&with_schema("events", event.clone()).to_string());
+            output.line(&with_schema("event", event.clone()).to_string());
         } else {
             output.line(&line(event));
         }

@@ -131,7 +131,8 @@ pub(super) fn run(command: &GenCommand, output: &Output) -> Result<Exit, CliErro
 }
 
 fn man(dir: &Path, output: &Output) -> Result<Exit, CliError> {
-    let written = clap_mangen::generate_to(Cli::command(), dir);
+    let written = fs::create_dir_all(dir);
+    let written = written.and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
     written.map_err(|error| refused(&error, dir))?;
     let document = with_schema("gen-man", json!({ "dir": dir.display().to_string() }));
     output.result(&document, |_| {

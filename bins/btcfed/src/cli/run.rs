@@ -1,7 +1,10 @@
 //! `run`: the daemon.
 
+#[cfg(debug_assertions)]
+mod fault;
 mod supervised;
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,11 +19,13 @@ use btcfed_core::network::NetworkError;
 use btcfed_core::reconfigure::{Reconfigure, ReconfigureError, Staged, StagedFn};
 use btcfed_node_orchestrator::{NodeError, NodeHandle, NodeStatus, TokioClock};
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use self::supervised::Supervised;
 use crate::admin::http::{HttpEndpoint, Subject};
 use crate::admin::server::AdminSocket;
 use crate::cli::args::{Color, Global, RunOptions};
+use crate::cli::config::migrate;
 use crate::cli::context::{self, Loaded, create_dir};
 use crate::cli::output::Output;
 use crate::config_watch::ConfigWatch;
@@ -41,11 +46,7 @@ pub(super) fn run(
 ) -> Result<Exit, CliError> {
     let started = Instant::now();
     let runtime = context::runtime()?;
-    let served = async {
-        let signals = listen_to_signals(hangup)?;
-        Box::pin(serve(global, options, output, started, signals)).await
-    };
-    let result = runtime.block_on(served);
+    let result = runtime.block_on(serve(global, options, output, started, hangup));
     // Blocking work that hangs (a dead disk) must not keep a stopped node alive.
     runtime.shutdown_background();
     result
@@ -56,15 +57,14 @@ async fn serve(
     options: &RunOptions,
     output: &Output,
     started: Instant,
-    signals: Signals,
+    hangup: Option<EarlyHangup>,
 ) -> Result<Exit, CliError> {
+    let signals = listen_to_signals(hangup)?;
     let loaded = context::load_with(global, flags(global, options))
         .map_err(|error| with_last_good(error, global))?;
     let logging = start_logging(global, &loaded.full.config.logging)?;
     let _written_at_the_end = FlushOnDrop(logging.clone());
-    for warning in &loaded.full.warnings {
-        tracing::warn!("{warning}");
-    }
+    tell_about(&loaded.full);
     create_dir(&loaded.state_dir)?;
     let mut lock = NodeLock::open(&loaded.state_dir)?;
     let _held_for_life = lock.acquire(&loaded.full.config.admin.socket)?;
@@ -102,19 +102,14 @@ async fn serve(
     kept.keep();
     let handle = node.handle();
     subject.set(handle.clone());
-    let mut tasks = supervise(&logging, socket, http, &handle);
-    let signal_task = tokio::spawn(signals.with_logging(logging.clone()).serve(handle.clone()));
-    tokio::spawn(systemd::serve(handle.clone()));
-    if let Some(watch) = watch {
-        tokio::spawn(watch.serve(handle.clone()));
-    }
+    let mut tasks = supervise(&logging, socket, http, watch, &handle);
+    let forced = serve_signals(&mut tasks, signals.with_logging(logging.clone()), &handle);
     let announce = tokio::spawn(announce_ready(handle.clone(), *output, started));
 
     let mut running = pin!(node.run());
     let ended = tokio::select! {
         ended = &mut running => Some(ended),
-        // The signal task ends only when a second signal asks to stop at once.
-        _ = signal_task => None,
+        Ok(()) = forced => None,
         // A node that nobody can steer or watch any more is of no use: it saves its state and makes room for a new one.
         name = tasks.first_end() => {
             handle.shutdown().await;
@@ -132,6 +127,7 @@ fn supervise(
     logging: &Logging,
     socket: AdminSocket,
     http: Option<HttpEndpoint>,
+    watch: Option<ConfigWatch>,
     node: &NodeHandle,
 ) -> Supervised {
     let mut tasks = Supervised::default();
@@ -143,7 +139,30 @@ fn supervise(
     if let Some(http) = http {
         tasks.spawn("http", http.serve());
     }
+    if let Some(watch) = watch {
+        tasks.spawn("config watch", watch.serve(node.clone()));
+    }
+    if let Some(supervisor) = systemd::supervisor() {
+        tasks.spawn("systemd", systemd::serve(supervisor, node.clone()));
+    }
     tasks
+}
+
+/// Serves the signals. The result resolves when a second one asks to stop at once, and only then.
+fn serve_signals(
+    tasks: &mut Supervised,
+    signals: Signals,
+    node: &NodeHandle,
+) -> oneshot::Receiver<()> {
+    let (force, forced) = oneshot::channel();
+    let node = node.clone();
+    tasks.spawn("signals", async move {
+        signals.serve(node).await;
+        // Err says that the program is about to end anyway.
+        let _ = force.send(());
+        pending::<()>().await;
+    });
+    forced
 }
 
 fn listen_to_signals(hangup: Option<EarlyHangup>) -> Result<Signals, CliError> {
@@ -171,6 +190,17 @@ async fn answer_http(
         tracing::warn!(%at, "ANYBODY WHO REACHES THIS ADDRESS MAY READ THE COUNTERS OF THIS NODE: admin.http_insecure is set");
     }
     Ok(Some(endpoint))
+}
+
+/// What people should know of a configuration that is right.
+fn tell_about(full: &LoadedConfig) {
+    for warning in &full.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (would, file) = (migrate::pending(full), full.path.as_ref());
+    if let (false, Some(file)) = (would.is_empty(), file) {
+        tracing::info!(file = %file.display(), would = would.join("; "), "the configuration file has an older form, which is still understood; `btcfed config migrate` brings it to the present one");
+    }
 }
 
 /// Watches the configuration file. Without one there is nothing to watch.

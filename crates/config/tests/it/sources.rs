@@ -399,3 +399,30 @@ fn another_identity_is_told_on_reload_and_the_same_one_is_not() {
             .needs_restart
     );
 }
+
+#[test]
+fn a_text_is_read_as_if_it_stood_in_the_file_and_nothing_is_written() {
+    let folder = Folder::new();
+    folder.write("node: {name: old}\n");
+    let source = folder.source(&[("BTCFED_LOGGING__LEVEL", "debug")], &[]);
+    let loaded = source
+        .load_text("node: {name: new}\npeers: {file: other.yaml}\n")
+        .unwrap();
+    let old = source.load_full().unwrap();
+    assert_eq!(
+        (loaded.config.name.as_str(), old.config.name.as_str()),
+        ("new", "old")
+    );
+    let beside = |loaded: &btcfed_config::LoadedConfig| {
+        loaded.config.peers.file.parent().map(Path::to_owned)
+    };
+    assert_eq!(
+        (beside(&loaded), loaded.path.as_ref()),
+        (beside(&old), old.path.as_ref())
+    );
+    assert_eq!(loaded.config.logging.level, old.config.logging.level);
+    assert!(source.load_text("node: {nmae: a}\n").is_err());
+    let most = btcfed_config::MAX_CONFIG_BYTES;
+    assert!(source.load_text(&"#".repeat(most)).is_ok());
+    assert!(source.load_text(&"#".repeat(most + 1)).is_err());
+}

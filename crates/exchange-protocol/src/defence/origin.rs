@@ -62,9 +62,15 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    /// True when there is room for one more identity from this source, in a list of `listed` peers.
-    pub(crate) fn admits(&self, source: &PeerKey, record: &SignedRecord, listed: usize) -> bool {
-        if listed < limits::CROWDED_ABOVE {
+    /// True when there is room for one more identity from this source, in a list of `listed` out of `most` peers.
+    pub(crate) fn admits(
+        &self,
+        source: &PeerKey,
+        record: &SignedRecord,
+        listed: usize,
+        most: usize,
+    ) -> bool {
+        if listed < limits::share(limits::CROWDED_ABOVE, most) {
             return true;
         }
         let of_source = self.by_source.get(source).copied().unwrap_or(0);
@@ -73,7 +79,8 @@ impl Origins {
             .and_then(|group| self.by_group.get(&group))
             .copied()
             .unwrap_or(0);
-        of_source < limits::MAX_UNMET_PER_SOURCE && of_group < limits::MAX_UNMET_PER_GROUP
+        of_source < limits::share(limits::MAX_UNMET_PER_SOURCE, most)
+            && of_group < limits::share(limits::MAX_UNMET_PER_GROUP, most)
     }
 
     /// An identity that is new to this node came from this source.
@@ -108,9 +115,10 @@ impl Origins {
         }
     }
 
-    /// Looks at everybody, if that is due and the list is crowded.
-    pub(crate) fn refresh(&mut self, view: &View) {
-        if view.size_bound() < limits::CROWDED_ABOVE || !std::mem::take(&mut self.is_outdated) {
+    /// Looks at everybody, if that is due and a list of `most` peers is crowded.
+    pub(crate) fn refresh(&mut self, view: &View, most: usize) {
+        let is_crowded = view.size_bound() >= limits::share(limits::CROWDED_ABOVE, most);
+        if !is_crowded || !std::mem::take(&mut self.is_outdated) {
             return;
         }
         let keys = self.of.keys().filter(|key| !view.is_unmet(key));
@@ -144,6 +152,7 @@ fn decrease<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
 mod tests {
     use std::sync::Arc;
 
+    use btcfed_core::limits::MAX_PEERS;
     use btcfed_core::{Now, PeerOp, PeerPatch, PeerSet, SecretKey};
 
     use super::*;
@@ -190,14 +199,14 @@ mod tests {
             record(9, "/ip4/9.9.9.9/tcp/1"),
         );
         let crowded = limits::CROWDED_ABOVE;
-        assert!(filled(1, most - 1, addr).admits(&own, &fresh, crowded));
+        assert!(filled(1, most - 1, addr).admits(&own, &fresh, crowded, MAX_PEERS));
         let full = filled(1, most, addr);
-        assert!(!full.admits(&own, &fresh, crowded));
+        assert!(!full.admits(&own, &fresh, crowded, MAX_PEERS));
         assert!(
-            full.admits(&own, &fresh, crowded - 1),
+            full.admits(&own, &fresh, crowded - 1, MAX_PEERS),
             "there is room for all"
         );
-        assert!(full.admits(&fresh.key(), &fresh, crowded));
+        assert!(full.admits(&fresh.key(), &fresh, crowded, MAX_PEERS));
     }
 
     #[test]
@@ -207,12 +216,38 @@ mod tests {
         let source = record(5, "/ip4/7.7.7.7/tcp/1").key();
         let crowded = limits::CROWDED_ABOVE;
         let inside = record(9, "/ip4/8.8.200.1/tcp/1");
-        assert!(filled(1, most - 1, addr).admits(&source, &inside, crowded));
-        assert!(!filled(1, most, addr).admits(&source, &inside, crowded));
-        assert!(filled(1, most, addr).admits(&source, &record(9, "/ip4/8.9.1.1/tcp/1"), crowded));
+        assert!(filled(1, most - 1, addr).admits(&source, &inside, crowded, MAX_PEERS));
+        assert!(!filled(1, most, addr).admits(&source, &inside, crowded, MAX_PEERS));
+        assert!(filled(1, most, addr).admits(
+            &source,
+            &record(9, "/ip4/8.9.1.1/tcp/1"),
+            crowded,
+            MAX_PEERS
+        ));
         let room = |n: usize| format!("/ip4/10.8.{}.{}/tcp/1", n / 250, 1 + n % 250);
         let neighbour = record(9, "/ip4/10.8.200.1/tcp/1");
-        assert!(filled(1, most, room).admits(&source, &neighbour, crowded));
+        assert!(filled(1, most, room).admits(&source, &neighbour, crowded, MAX_PEERS));
+    }
+
+    #[test]
+    fn a_short_list_has_the_same_shares_of_its_length() {
+        let addr = |n: usize| format!("/ip4/{}.{}.1.1/tcp/1", 11 + n % 40, n % 200);
+        let (own, fresh) = (
+            record(1, "/ip4/8.8.8.8/tcp/1").key(),
+            record(9, "/ip4/9.9.9.9/tcp/1"),
+        );
+        // 160 peers at most: crowded from 80 on, 60 of one source, 10 of one network.
+        let full = filled(1, 60, addr);
+        assert!(filled(1, 59, addr).admits(&own, &fresh, 80, 160));
+        assert!(!full.admits(&own, &fresh, 80, 160));
+        assert!(full.admits(&own, &fresh, 79, 160));
+        let near = |n: usize| format!("/ip4/9.9.1.{}/tcp/1", 1 + n);
+        let other = record(5, "/ip4/7.7.7.7/tcp/1").key();
+        assert!(filled(1, 9, near).admits(&other, &fresh, 80, 160));
+        assert!(!filled(1, 10, near).admits(&other, &fresh, 80, 160));
+        // However short the list: one of each.
+        assert!(filled(1, 0, near).admits(&own, &fresh, 1, 1));
+        assert!(!filled(1, 1, near).admits(&own, &fresh, 1, 1));
     }
 
     #[test]
@@ -240,7 +275,7 @@ mod tests {
         assert_eq!((origins.of.len(), origins.by_group.len()), (2, 1));
         let empty = view(PeerSet::default());
         origins.update(&empty, [].iter());
-        origins.refresh(&empty);
+        origins.refresh(&empty, MAX_PEERS);
         assert_eq!(origins.of.len(), 2, "not crowded: nobody needs to know");
         origins.update(&empty, [records[1].key(), records[2].key()].iter());
         assert!(

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use btcfed_config::{MAX_CONFIG_BYTES, Origin};
+use btcfed_config::{LoadedConfig, MAX_CONFIG_BYTES, Origin, is_blank};
 use serde_json::json;
 
 use crate::cli::args::Global;
@@ -39,20 +39,20 @@ pub(super) fn run(global: &Global, dry_run: bool, output: &Output) -> Result<Exi
     };
     let path = fs::canonicalize(&path).map_err(|error| failed("read", &path, &error))?;
     let text = fs::read_to_string(&path).map_err(|error| failed("read", &path, &error))?;
-    let says_version = matches!(
-        loaded.full.origins.get("version"),
-        Some(Origin::File { .. })
-    );
-    let from = u64::from(says_version);
+    let from = version_of(&loaded.full);
     let Some((migrated, done)) = migrate(&text, from, &STEPS) else {
         return Err(by_hand(&path));
     };
     let changed = !done.is_empty();
     let mut kept = None;
     if changed {
-        let next = Candidate::write(&path, &migrated)?;
-        next.check(global, &loaded)?;
+        // It must mean what the old one means.
+        let next = loaded.source.load_text(&migrated);
+        if !next.is_ok_and(|next| next.config.values() == loaded.full.config.values()) {
+            return Err(by_hand(&path));
+        }
         if !dry_run {
+            let next = Candidate::write(&path, &migrated)?;
             kept = keep(&path, &loaded)?;
             next.replace(&path)?;
         }
@@ -85,6 +85,22 @@ pub(super) fn run(global: &Global, dry_run: bool, output: &Output) -> Result<Exi
         lines.join("\n")
     });
     Ok(Exit::Ok)
+}
+
+/// The version of the form of a file. Files that name none are older than the first one that was numbered.
+fn version_of(full: &LoadedConfig) -> u64 {
+    let says = matches!(full.origins.get("version"), Some(Origin::File { .. }));
+    u64::from(says)
+}
+
+/// What a migration of the file would do, in words. Empty when its form is the present one, or there is nothing in it.
+pub(in crate::cli) fn pending(full: &LoadedConfig) -> Vec<&'static str> {
+    if full.path.as_ref().is_none_or(|path| is_blank(path)) {
+        return Vec::new();
+    }
+    let from = version_of(full);
+    let steps = STEPS.iter().filter(|step| step.from >= from);
+    steps.map(|step| step.says).collect()
 }
 
 /// Takes every step from a version on. `None` when a step cannot be taken.
@@ -157,20 +173,6 @@ impl Candidate {
             .map_err(refuse)?;
         file.sync_all().map_err(refuse)?;
         Ok(candidate)
-    }
-
-    /// It must mean what the old one means.
-    fn check(&self, global: &Global, old: &Loaded) -> Result<(), CliError> {
-        let mut global = global.clone();
-        global.config = Some(self.0.clone());
-        global.state_dir = Some(old.state_dir.clone());
-        let new = context::load(&global).map_err(|_| by_hand(&self.0))?;
-        let is_same = new.full.config.values() == old.full.config.values();
-        if is_same {
-            Ok(())
-        } else {
-            Err(by_hand(&self.0))
-        }
     }
 
     fn replace(self, path: &Path) -> Result<(), CliError> {

@@ -19,6 +19,8 @@ impl Supervised {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
+        #[cfg(debug_assertions)]
+        let task = super::fault::may_end(name, task);
         let id = self.tasks.spawn(task).id();
         self.names.insert(id, name);
     }
