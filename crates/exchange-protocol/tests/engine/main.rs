@@ -14,6 +14,7 @@ mod equivocation;
 mod hostile;
 mod lease;
 mod neighbours;
+mod rates;
 mod records;
 mod table;
 mod vectors;
