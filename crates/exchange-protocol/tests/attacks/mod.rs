@@ -2,3 +2,4 @@
 
 mod flood;
 mod lies;
+mod ways_in;
