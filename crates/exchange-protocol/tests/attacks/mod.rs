@@ -3,3 +3,5 @@
 mod flood;
 mod lies;
 mod ways_in;
+
+pub(crate) use ways_in::told_ids;

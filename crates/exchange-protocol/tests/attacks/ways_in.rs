@@ -123,7 +123,7 @@ fn four_ways_in_have_one_budget_and_what_one_of_them_used_up_no_other_has_left()
 }
 
 /// The ids by which another node tells of a record beside the tree.
-fn told_ids(news: &SignedRecord) -> Vec<u64> {
+pub(crate) fn told_ids(news: &SignedRecord) -> Vec<u64> {
     let mut teller = Bench::new();
     teller.befriend(2);
     teller.befriend(1);

@@ -10,6 +10,7 @@ mod compression;
 mod conversation;
 mod denied;
 mod download;
+mod edges;
 mod equivocation;
 mod hostile;
 mod lease;
