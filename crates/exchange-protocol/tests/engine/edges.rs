@@ -203,7 +203,7 @@ fn a_newcomer_cuts_the_list_into_so_many_parts() {
     let records: Vec<_> = (100..116).map(|n| entry(&record(n, 1))).collect();
     let sample = PeerResponse {
         count: 1000,
-        ..page(Some(offers.clone()), &records)
+        ..page(Some(offers), &records)
     };
     bench.answer(id, &Message::Response(sample));
     bench.outputs.clear();
