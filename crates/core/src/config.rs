@@ -1,5 +1,7 @@
 //! The configuration as the rest of the program sees it: every value valid, units in the types, no secrets.
 
+mod defence;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
@@ -13,6 +15,8 @@ use crate::breaker::BreakerPolicy;
 use crate::error::ErrorKind;
 use crate::limits;
 use crate::set::SetBounds;
+
+pub use defence::{BanPolicy, RateLimit};
 
 /// Which Bitcoin network a federation works on. Peers of another one are refused in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -268,6 +272,10 @@ pub struct PeersConfig {
     pub connection_timeout: Duration,
     /// How much of what nobody chose is kept.
     pub bounds: SetBounds,
+    /// How much a peer may send of its own accord.
+    pub rate_limit: RateLimit,
+    /// When the node bans a peer.
+    pub ban: BanPolicy,
 }
 
 impl PeersConfig {
@@ -425,6 +433,8 @@ impl Default for NodeConfig {
                 forget_after: Duration::from_secs(30 * 24 * 3600),
                 connection_timeout: Duration::from_secs(10),
                 bounds: SetBounds::default(),
+                rate_limit: RateLimit::DEFAULT,
+                ban: BanPolicy::DEFAULT,
             },
             storage: StorageConfig {
                 lock_timeout: Duration::from_secs(5),
@@ -592,6 +602,8 @@ impl NodeConfig {
         ]);
         values.extend(self.admin.values());
         values.extend(self.peers.values());
+        values.extend(self.peers.rate_limit.values());
+        values.extend(self.peers.ban.values());
         values.extend(self.logging.values());
         values.extend(net.dns_values());
         values

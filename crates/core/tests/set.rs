@@ -156,6 +156,45 @@ fn a_flood_of_banned_keys_does_not_fill_the_list() {
     assert!(set.ban_of(evicted, NOW.wall).is_some(), "its ban stays");
 }
 
+/// Bans that an attacker causes: `BTCFED_TEST_ROUNDS=100000` for the long form, which takes half a minute with optimisation.
+fn many_bans() -> usize {
+    let rounds = std::env::var("BTCFED_TEST_ROUNDS").ok();
+    let rounds = rounds.and_then(|text| text.parse().ok());
+    rounds.unwrap_or(0).max(MAX_BANS + 500)
+}
+
+#[test]
+fn any_number_of_bans_leaves_a_bounded_list_in_which_nobody_is_searched_for() {
+    let keys: Vec<PeerKey> = (0..64).map(test_key).collect();
+    // What a look-up takes at best, in nanoseconds: other programs may take their time in between.
+    let look_up = |set: &PeerSet| {
+        let one = |_| {
+            let start = std::time::Instant::now();
+            for key in keys.iter().cycle().take(6400) {
+                std::hint::black_box(set.ban_of(key, Timestamp::UNIX_EPOCH));
+            }
+            start.elapsed().as_nanos()
+        };
+        (0..20).map(one).min().unwrap_or_default()
+    };
+    let mut set = PeerSet::default();
+    let mut few = 0;
+    for first in (0..many_bans()).step_by(500) {
+        let patch: PeerPatch = (first..first + 500)
+            .map(|number| PeerOp::Ban(ban(host(number), Issuer::Node)))
+            .collect();
+        set = set.apply(&patch, NOW).unwrap().0;
+        assert!(set.bans().count() <= MAX_BANS);
+        if first == 0 {
+            few = look_up(&set);
+        }
+    }
+    assert_eq!(set.bans().count(), MAX_BANS);
+    let many = look_up(&set);
+    // Forty times as many: a search would take forty times as long.
+    assert!(many <= 8 * few.max(1), "{many} ns after {few} ns");
+}
+
 #[test]
 fn the_last_ban_fits_and_one_past_it_drops_the_oldest_the_node_issued() {
     let bans = (1..MAX_BANS).map(|number| ban(host(number), Issuer::Operator));

@@ -110,6 +110,7 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Self {
         Self {
             timer: SyncTimer::new(&options.config),
+            scores: Scores::new(options.config.peers.ban.threshold),
             config: options.config,
             agent: options.agent,
             rng: SeededRng::from_seed(options.seed),
@@ -127,7 +128,6 @@ impl Engine {
             waits: Waits::default(),
             equivocators: Versions::new(limits::MAX_EQUIVOCATORS),
             parked: Parked::default(),
-            scores: Scores::default(),
             phase: Phase::default(),
             pending: BTreeMap::new(),
             pending_by: BTreeSet::new(),
@@ -169,7 +169,8 @@ impl Engine {
             self.turn_away(now, peer, scope, direction == Direction::Outbound);
             return;
         }
-        let budgets = self.parked.take(now.monotonic, &peer);
+        let rates = &self.config.peers.rate_limit;
+        let budgets = self.parked.take(now.monotonic, &peer, rates);
         let mut session = Session::new(direction, scope, now.monotonic, budgets);
         match direction {
             Direction::Inbound => self.waits.remove(&peer),
@@ -505,6 +506,16 @@ impl Engine {
         }
     }
 
+    /// Takes over the rates and thresholds of a new configuration.
+    fn follow_limits(&mut self, now: Now) {
+        let (rates, ban) = (self.config.peers.rate_limit, self.config.peers.ban);
+        self.scores.set_threshold(ban.threshold);
+        self.sessions.visit(|_, session| {
+            session.budgets.follow(now.monotonic, &rates);
+            false
+        });
+    }
+
     /// What one message or record of this peer costs it.
     pub(crate) fn price(&self, now: Now, peer: &PeerKey) -> u32 {
         price(&self.scores, now, peer)
@@ -608,6 +619,7 @@ impl Exchange for Engine {
                 self.timer
                     .reconfigure(now.monotonic, &config, &mut self.rng);
                 self.config = config;
+                self.follow_limits(now);
                 self.part_from_denied(now);
             }
             Input::Request { peer, token, frame } => self.request(now, peer, token, &frame),

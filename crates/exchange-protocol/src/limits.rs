@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use btcfed_core::config::{BanPolicy, RateLimit};
 use btcfed_core::limits;
 
 /// The lowest protocol version this implementation speaks.
@@ -86,17 +87,17 @@ pub const MAX_KNOWN_TO_PEER: usize = 1024;
 /// Announcements to one peer are at least this far apart; the first goes out at once.
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Frames a peer may send in one burst.
-pub const MESSAGE_BURST: u32 = 200;
+/// Frames a peer may send in one burst, unless configured otherwise.
+pub const MESSAGE_BURST: u32 = RateLimit::DEFAULT.message_burst();
 
-/// Frames a peer may send per second in the long run.
-pub const MESSAGES_PER_SECOND: u32 = 50;
+/// Frames a peer may send per second in the long run, unless configured otherwise.
+pub const MESSAGES_PER_SECOND: u32 = RateLimit::DEFAULT.messages_per_minute / 60;
 
-/// Records a peer may send unasked in one burst.
-pub const UNSOLICITED_BURST: u32 = 1024;
+/// Records a peer may send unasked in one burst, unless configured otherwise.
+pub const UNSOLICITED_BURST: u32 = RateLimit::DEFAULT.burst;
 
-/// Records a peer may send unasked per second in the long run.
-pub const UNSOLICITED_PER_SECOND: u32 = 20;
+/// Records a peer may send unasked per second in the long run, unless configured otherwise.
+pub const UNSOLICITED_PER_SECOND: u32 = RateLimit::DEFAULT.records_per_minute / 60;
 
 /// Most peers that are gone and whose budgets are remembered, so that a new connection is no new budget.
 pub const MAX_PARKED_BUDGETS: usize = 1024;
@@ -334,14 +335,14 @@ pub const MAX_SCORES: usize = 1024;
 /// Points of a score that are forgiven per second.
 pub const SCORE_DECAY_PER_SECOND: u32 = 1;
 
-/// Score from which a line in the log is due.
-pub const SCORE_WARN: u32 = 10;
+/// Score from which the peer is banned for a while, unless configured otherwise. The other steps are shares of it.
+pub const SCORE_BAN: u32 = BanPolicy::DEFAULT.threshold;
 
-/// Score from which a peer is served less.
-pub const SCORE_THROTTLE: u32 = 40;
+/// Score from which the connection is closed: half of what leads to a ban.
+pub const SCORE_DISCONNECT: u32 = SCORE_BAN / 2;
 
-/// Score from which the connection is closed.
-pub const SCORE_DISCONNECT: u32 = 80;
+/// Score from which a peer is served less: a quarter of it.
+pub const SCORE_THROTTLE: u32 = SCORE_BAN / 4;
 
-/// Score from which the peer is banned for a while.
-pub const SCORE_BAN: u32 = 160;
+/// Score from which a line in the log is due: a sixteenth of it.
+pub const SCORE_WARN: u32 = SCORE_BAN / 16;

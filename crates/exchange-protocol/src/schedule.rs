@@ -109,7 +109,7 @@ mod tests {
         let mut timer = SyncTimer::new(&config(Duration::from_secs(30), 0.0));
         assert_eq!(timer.due(), None);
         timer.start(now, &mut rng);
-        assert_eq!(wait(&timer, now), 1);
+        assert_eq!(wait(&timer, now), SYNC_INTERVAL_MIN.as_secs());
         let waits: Vec<u64> = (0..6)
             .map(|_| {
                 timer.fired(now, &mut rng);

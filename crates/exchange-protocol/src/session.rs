@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn ids_to_be_told_and_versions_declined_are_bounded_and_the_oldest_goes() {
         let now = MonotonicTime::ZERO;
-        let budgets = Budgets::new(now);
+        let budgets = Budgets::new(now, &btcfed_core::config::RateLimit::DEFAULT);
         let mut session = Session::new(Direction::Inbound, AddrScope::Private, now, budgets);
         session.is_lazy = true;
         for n in 0..limits::MAX_HINTS {

@@ -208,7 +208,7 @@ mod tests {
     fn sessions(count: usize) -> Sessions {
         let mut sessions = Sessions::default();
         for n in 0..count {
-            let budgets = Budgets::new(at(0));
+            let budgets = Budgets::new(at(0), &btcfed_core::config::RateLimit::DEFAULT);
             let session = Session::new(Direction::Inbound, AddrScope::Private, at(0), budgets);
             sessions.insert(key(n), session);
         }

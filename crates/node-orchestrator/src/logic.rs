@@ -545,7 +545,8 @@ impl NodeLogic {
                 reaction,
                 reason,
             } => {
-                let actions = penalty::react(&self.set, now.wall, peer, reaction, &reason);
+                let ban_for = self.config.peers.ban.duration;
+                let actions = penalty::react(&self.set, now.wall, peer, reaction, &reason, ban_for);
                 self.actions.extend(actions);
             }
             Output::Reply { token, frame } => {

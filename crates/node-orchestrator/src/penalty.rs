@@ -11,19 +11,17 @@ use std::time::Duration;
 
 use crate::event::Action;
 
-/// How long a ban issued by the node lasts.
-pub(crate) const BAN_DURATION: Duration = Duration::from_secs(24 * 3600);
-
 /// Longest evidence kept with a ban, in bytes.
 pub(crate) const MAX_EVIDENCE_BYTES: usize = 200;
 
-/// What to do about `peer`. Peers the operator chose are never banned by the node: they are disconnected at most.
+/// What to do about `peer`; a ban lasts `ban_for`. Peers the operator chose are never banned by the node: they are disconnected at most.
 pub(crate) fn react(
     set: &PeerSet,
     now: Timestamp,
     peer: PeerKey,
     reaction: Reaction,
     reason: &str,
+    ban_for: Duration,
 ) -> Vec<Action> {
     let chosen = set.view(&peer).is_some_and(PeerView::is_reserved);
     let disconnect = Action::Network(NetworkCommand::Disconnect { peer });
@@ -47,7 +45,7 @@ pub(crate) fn react(
                 target: BanTarget::Peer(peer),
                 reason: BanReason::Misbehaviour,
                 since: now,
-                until: Some(now.saturating_add(BAN_DURATION)),
+                until: Some(now.saturating_add(ban_for)),
                 by: Issuer::Node,
                 evidence: Some(evidence),
             };
@@ -68,6 +66,8 @@ mod tests {
     use btcfed_core::peer::{PeerRecord, PeerSource};
     use btcfed_core::time::Now;
 
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
     fn set_with(source: PeerSource) -> (PeerSet, PeerKey) {
         let key = SecretKey::from_seed([3; 32]).public();
         let patch = PeerPatch::create(PeerRecord::new(key, source));
@@ -81,7 +81,7 @@ mod tests {
     fn a_learned_peer_is_banned_for_a_day_with_bounded_evidence() {
         let (set, key) = set_with(PeerSource::Signed);
         let now = Timestamp::from_secs(1000);
-        let actions = react(&set, now, key, Reaction::Ban, &"\u{e9}".repeat(500));
+        let actions = react(&set, now, key, Reaction::Ban, &"\u{e9}".repeat(500), DAY);
         let [
             Action::Network(NetworkCommand::Disconnect { .. }),
             Action::Store(patch),
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_peer_the_operator_chose_is_disconnected_and_never_banned() {
         let (set, key) = set_with(PeerSource::Operator);
-        let actions = react(&set, Timestamp::UNIX_EPOCH, key, Reaction::Ban, "bad");
+        let actions = react(&set, Timestamp::UNIX_EPOCH, key, Reaction::Ban, "bad", DAY);
         assert!(matches!(
             actions.as_slice(),
             [Action::Network(NetworkCommand::Disconnect { .. })]
@@ -110,7 +110,17 @@ mod tests {
     #[test]
     fn a_warning_touches_nobody() {
         let (set, key) = set_with(PeerSource::Signed);
-        assert!(react(&set, Timestamp::UNIX_EPOCH, key, Reaction::Warn, "odd").is_empty());
-        assert!(react(&set, Timestamp::UNIX_EPOCH, key, Reaction::Throttle, "fast").is_empty());
+        assert!(react(&set, Timestamp::UNIX_EPOCH, key, Reaction::Warn, "odd", DAY).is_empty());
+        assert!(
+            react(
+                &set,
+                Timestamp::UNIX_EPOCH,
+                key,
+                Reaction::Throttle,
+                "fast",
+                DAY
+            )
+            .is_empty()
+        );
     }
 }

@@ -30,6 +30,7 @@ fn durations_hold_their_bounds() {
             "8760h",
             "8760h1ms",
         ),
+        ("peers.ban.duration", "1m", "59s999ms", "8760h", "8760h1ms"),
         ("storage.lock_timeout", "10ms", "9ms", "5m", "5m1ms"),
         ("storage.debounce", "10ms", "9ms", "1m", "1m1ms"),
         ("storage.flush_interval", "10ms", "9ms", "1h", "1h1ms"),
@@ -76,6 +77,10 @@ fn numbers_hold_their_bounds() {
         ("network.breaker.failures", 1, 1000),
         ("peers.max_peers", 100, 10_000),
         ("peers.max_addresses_per_peer", 1, 8),
+        ("peers.rate_limit.messages_per_minute", 60, 10_000),
+        ("peers.rate_limit.records_per_minute", 60, 10_000),
+        ("peers.rate_limit.burst", 64, 10_000),
+        ("peers.ban.threshold", 16, 10_000),
         ("storage.backups", 0, 5),
     ] {
         assert_eq!(shown(key, &format!("{least}")), least.to_string(), "{key}");

@@ -6,23 +6,37 @@ use btcfed_core::time::MonotonicTime;
 
 const NANOS: u64 = 1_000_000_000;
 
+const SECONDS_PER_MINUTE: u32 = 60;
+
 /// Allows bursts up to a bound and a steady rate in the long run.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenBucket {
     burst: u32,
-    per_second: u32,
-    /// In billionths of a token, so that no fraction is lost however often it is asked.
+    per_minute: u64,
+    /// In billionths of a token.
     level: u64,
+    /// In sixtieths of that, so that no fraction is lost however often it is asked.
+    rest: u64,
     at: MonotonicTime,
 }
 
 impl TokenBucket {
     /// A full bucket.
     pub(crate) fn new(burst: u32, per_second: u32, now: MonotonicTime) -> Self {
+        Self::with_rate(burst, minutely(per_second), now)
+    }
+
+    /// A full bucket that fills as slowly as one token a minute.
+    pub(crate) fn per_minute(burst: u32, per_minute: u32, now: MonotonicTime) -> Self {
+        Self::with_rate(burst, per_minute.into(), now)
+    }
+
+    fn with_rate(burst: u32, per_minute: u64, now: MonotonicTime) -> Self {
         Self {
             burst,
-            per_second,
+            per_minute,
             level: u64::from(burst) * NANOS,
+            rest: 0,
             at: now,
         }
     }
@@ -50,31 +64,51 @@ impl TokenBucket {
 
     /// Changes burst and rate. What is left stays, as far as it fits.
     pub(crate) fn resize(&mut self, now: MonotonicTime, burst: u32, per_second: u32) {
+        self.resize_to(now, burst, minutely(per_second));
+    }
+
+    /// The same for a rate by the minute.
+    pub(crate) fn resize_per_minute(&mut self, now: MonotonicTime, burst: u32, per_minute: u32) {
+        self.resize_to(now, burst, per_minute.into());
+    }
+
+    fn resize_to(&mut self, now: MonotonicTime, burst: u32, per_minute: u64) {
         self.refill(now);
         let gained = u64::from(burst.saturating_sub(self.burst)) * NANOS;
         self.level = self
             .level
             .saturating_add(gained)
             .min(u64::from(burst) * NANOS);
-        (self.burst, self.per_second) = (burst, per_second);
+        (self.burst, self.per_minute) = (burst, per_minute);
     }
 
     /// How long until a token of this price is there.
     pub(crate) fn wait(&self, price: u32) -> Duration {
         let missing = (u64::from(price.max(1)) * NANOS).saturating_sub(self.level);
-        Duration::from_nanos(missing.div_ceil(u64::from(self.per_second.max(1))))
+        let missing = u128::from(missing) * u128::from(SECONDS_PER_MINUTE);
+        let missing = missing.saturating_sub(self.rest.into());
+        let nanos = missing.div_ceil(self.per_minute.max(1).into());
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     fn refill(&mut self, now: MonotonicTime) {
         let nanos = now.saturating_since(self.at).as_nanos();
-        let gained = nanos.saturating_mul(u128::from(self.per_second));
-        let gained = u64::try_from(gained).unwrap_or(u64::MAX);
+        let parts = u128::from(SECONDS_PER_MINUTE);
+        let gained = nanos
+            .saturating_mul(self.per_minute.into())
+            .saturating_add(self.rest.into());
+        self.rest = u64::try_from(gained % parts).unwrap_or_default();
+        let gained = u64::try_from(gained / parts).unwrap_or(u64::MAX);
         self.level = self
             .level
             .saturating_add(gained)
             .min(u64::from(self.burst) * NANOS);
         self.at = self.at.max(now);
     }
+}
+
+fn minutely(per_second: u32) -> u64 {
+    u64::from(per_second) * u64::from(SECONDS_PER_MINUTE)
 }
 
 #[cfg(test)]
@@ -110,6 +144,20 @@ mod tests {
             0,
             "time that goes backwards gives nothing"
         );
+    }
+
+    #[test]
+    fn a_rate_by_the_minute_loses_nothing_and_a_new_one_holds_from_then_on() {
+        let mut bucket = TokenBucket::per_minute(2, 7, at(0));
+        assert_eq!(bucket.take_up_to(at(0), 9, 1), 2);
+        let taken = (1..=60_000).filter(|ms| bucket.take(at(*ms), 1)).count();
+        assert_eq!(taken, 7);
+        assert_eq!(bucket.wait(1), Duration::from_nanos(8_571_428_572));
+        bucket.resize_per_minute(at(60_000), 5, 60);
+        assert_eq!(bucket.take_up_to(at(60_000), 9, 1), 3, "what it gained");
+        assert_eq!(bucket.wait(1), Duration::from_secs(1));
+        bucket.resize_per_minute(at(1_000_000), 1, 60);
+        assert_eq!(bucket.take_up_to(at(1_000_000), 9, 1), 1, "it overflows");
     }
 
     #[test]

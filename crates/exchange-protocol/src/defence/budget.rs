@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use btcfed_core::PeerKey;
+use btcfed_core::config::RateLimit;
 use btcfed_core::limits::MAX_FRAME_BYTES;
 use btcfed_core::time::MonotonicTime;
 
@@ -25,17 +26,27 @@ pub(crate) struct Budgets {
 
 impl Budgets {
     /// Full ones.
-    pub(crate) fn new(now: MonotonicTime) -> Self {
-        let bucket = |burst, per_second| TokenBucket::new(burst, per_second, now);
+    pub(crate) fn new(now: MonotonicTime, rates: &RateLimit) -> Self {
+        let bucket = |burst, per_minute| TokenBucket::per_minute(burst, per_minute, now);
         Self {
             answers: AnswerBudget::new(now),
-            messages: bucket(limits::MESSAGE_BURST, limits::MESSAGES_PER_SECOND),
-            unsolicited: bucket(limits::UNSOLICITED_BURST, limits::UNSOLICITED_PER_SECOND),
-            new_identities: bucket(
+            messages: bucket(rates.message_burst(), rates.messages_per_minute),
+            unsolicited: bucket(rates.burst, rates.records_per_minute),
+            new_identities: TokenBucket::new(
                 limits::NEW_IDENTITY_BURST,
                 limits::NEW_IDENTITIES_PER_SECOND,
+                now,
             ),
         }
+    }
+
+    /// Follows other rates from now on.
+    pub(crate) fn follow(&mut self, now: MonotonicTime, rates: &RateLimit) {
+        let burst = rates.message_burst();
+        self.messages
+            .resize_per_minute(now, burst, rates.messages_per_minute);
+        self.unsolicited
+            .resize_per_minute(now, rates.burst, rates.records_per_minute);
     }
 }
 
@@ -107,11 +118,17 @@ impl Parked {
     }
 
     /// The budgets of a peer that comes.
-    pub(crate) fn take(&mut self, now: MonotonicTime, peer: &PeerKey) -> Budgets {
-        let Some(budgets) = self.budgets.remove(peer) else {
-            return Budgets::new(now);
+    pub(crate) fn take(
+        &mut self,
+        now: MonotonicTime,
+        peer: &PeerKey,
+        rates: &RateLimit,
+    ) -> Budgets {
+        let Some(mut budgets) = self.budgets.remove(peer) else {
+            return Budgets::new(now, rates);
         };
         self.order.retain(|parked| parked != peer);
+        budgets.follow(now, rates);
         budgets
     }
 }
@@ -168,17 +185,21 @@ mod tests {
     #[test]
     fn who_comes_back_goes_on_with_what_was_left_and_the_oldest_is_forgotten() {
         let now = MonotonicTime::ZERO;
-        let (mut parked, mut spent) = (Parked::default(), Budgets::new(now));
+        let rates = RateLimit::DEFAULT;
+        let (mut parked, mut spent) = (Parked::default(), Budgets::new(now, &rates));
         let burst = usize::try_from(limits::MESSAGE_BURST).unwrap();
         assert_eq!(spent.messages.take_up_to(now, usize::MAX, 1), burst);
         for n in 0..limits::MAX_PARKED_BUDGETS {
             parked.keep(key(n), spent.clone());
         }
-        assert!(!parked.take(now, &key(0)).messages.take(now, 1));
+        assert!(!parked.take(now, &key(0), &rates).messages.take(now, 1));
         parked.keep(key(0), spent.clone());
         assert_eq!(parked.budgets.len(), limits::MAX_PARKED_BUDGETS);
         parked.keep(key(limits::MAX_PARKED_BUDGETS), spent);
         assert_eq!(parked.budgets.len(), limits::MAX_PARKED_BUDGETS);
-        assert!(parked.take(now, &key(1)).messages.take(now, 1), "forgotten");
+        assert!(
+            parked.take(now, &key(1), &rates).messages.take(now, 1),
+            "forgotten"
+        );
     }
 }

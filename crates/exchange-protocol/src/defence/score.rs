@@ -30,16 +30,20 @@ pub(crate) enum Offence {
 }
 
 impl Offence {
-    /// How much it weighs.
-    pub(crate) const fn points(self) -> u32 {
+    /// How much it weighs, when so many points lead to a ban.
+    const fn points(self, threshold: u32) -> u32 {
         match self {
-            Self::BadSignature => 30,
-            Self::Unasked => limits::SCORE_DISCONNECT / 2,
-            Self::ForgedOwnRecord => limits::SCORE_BAN,
-            Self::Malformed | Self::WrongAnswer => 20,
-            Self::EmptyPromise | Self::Rate => 2,
-            Self::Unknown => 1,
+            Self::BadSignature => 19,
+            Self::Unasked => threshold.div_ceil(4),
+            Self::ForgedOwnRecord => threshold,
+            Self::Malformed | Self::WrongAnswer => 13,
+            Self::EmptyPromise | Self::Rate | Self::Unknown => 1,
         }
+    }
+
+    /// True when the other one weighs more.
+    pub(crate) const fn is_lighter_than(self, other: Self) -> bool {
+        self.points(limits::SCORE_BAN) < other.points(limits::SCORE_BAN)
     }
 
     /// The words for the log and the ban list.
@@ -64,12 +68,26 @@ struct Score {
 }
 
 /// The scores of everybody who misbehaved lately. They outlive a connection, or reconnecting would wash them off.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scores {
+    /// How many points lead to a ban.
+    threshold: u32,
     scores: BTreeMap<PeerKey, Score>,
 }
 
 impl Scores {
+    pub(crate) const fn new(threshold: u32) -> Self {
+        Self {
+            threshold,
+            scores: BTreeMap::new(),
+        }
+    }
+
+    /// From now on so many points lead to a ban. What was counted stays.
+    pub(crate) const fn set_threshold(&mut self, threshold: u32) {
+        self.threshold = threshold;
+    }
+
     /// Counts an offence. Returns the reaction that became due by it.
     pub(crate) fn add(
         &mut self,
@@ -78,17 +96,18 @@ impl Scores {
         offence: Offence,
     ) -> Option<Reaction> {
         self.make_room(now, &peer);
+        let threshold = self.threshold;
         let score = self
             .scores
             .entry(peer)
             .or_insert(Score { points: 0, at: now });
         decay(score, now);
-        let before = tier(score.points);
+        let before = tier(score.points, threshold);
         score.points = score
             .points
-            .saturating_add(offence.points())
-            .min(2 * limits::SCORE_BAN);
-        let after = tier(score.points);
+            .saturating_add(offence.points(threshold))
+            .min(threshold.saturating_mul(2));
+        let after = tier(score.points, threshold);
         // From Disconnect on every further offence counts: a peer that comes back and goes on gets the same again.
         (after > before || after >= Some(Reaction::Disconnect))
             .then_some(after)
@@ -100,7 +119,7 @@ impl Scores {
         self.scores.get(peer).is_some_and(|score| {
             let mut score = *score;
             decay(&mut score, now);
-            score.points >= limits::SCORE_THROTTLE
+            tier(score.points, self.threshold) >= Some(Reaction::Throttle)
         })
     }
 
@@ -142,14 +161,15 @@ fn decay(score: &mut Score, now: MonotonicTime) {
     }
 }
 
-const fn tier(points: u32) -> Option<Reaction> {
-    if points >= limits::SCORE_BAN {
+/// The steps that lead to a ban are shares of what it takes.
+const fn tier(points: u32, threshold: u32) -> Option<Reaction> {
+    if points >= threshold {
         Some(Reaction::Ban)
-    } else if points >= limits::SCORE_DISCONNECT {
+    } else if points >= threshold / 2 {
         Some(Reaction::Disconnect)
-    } else if points >= limits::SCORE_THROTTLE {
+    } else if points >= threshold / 4 {
         Some(Reaction::Throttle)
-    } else if points >= limits::SCORE_WARN {
+    } else if points >= threshold / 16 {
         Some(Reaction::Warn)
     } else {
         None
@@ -176,7 +196,7 @@ mod tests {
 
     #[test]
     fn repeated_offences_escalate_step_by_step() {
-        let mut scores = Scores::default();
+        let mut scores = Scores::new(limits::SCORE_BAN);
         let reactions: Vec<_> = (0..8)
             .map(|_| scores.add(at(0), key(1), Offence::Malformed))
             .collect();
@@ -195,19 +215,55 @@ mod tests {
     }
 
     #[test]
+    fn every_step_is_a_share_of_what_a_ban_takes_and_a_new_threshold_holds_at_once() {
+        let steps = [
+            (limits::SCORE_WARN, Reaction::Warn),
+            (limits::SCORE_THROTTLE, Reaction::Throttle),
+            (limits::SCORE_DISCONNECT, Reaction::Disconnect),
+            (limits::SCORE_BAN, Reaction::Ban),
+        ];
+        let mut before = None;
+        for (points, reaction) in steps {
+            assert_eq!(tier(points - 1, limits::SCORE_BAN), before);
+            assert_eq!(tier(points, limits::SCORE_BAN), Some(reaction));
+            before = Some(reaction);
+        }
+        let mut scores = Scores::new(1000);
+        for _ in 0..38 {
+            assert!(scores.add(at(0), key(1), Offence::Malformed) < Some(Reaction::Disconnect));
+        }
+        scores.set_threshold(500);
+        let last = scores.add(at(0), key(1), Offence::Rate);
+        assert_eq!(last, Some(Reaction::Disconnect));
+        for threshold in [16, 100, 10_000] {
+            let mut scores = Scores::new(threshold);
+            let reactions = [(); 2].map(|()| scores.add(at(0), key(1), Offence::Unasked));
+            assert_eq!(
+                reactions,
+                [Some(Reaction::Throttle), Some(Reaction::Disconnect)]
+            );
+            assert_eq!(
+                scores.add(at(0), key(2), Offence::ForgedOwnRecord),
+                Some(Reaction::Ban)
+            );
+        }
+    }
+
+    #[test]
     fn a_forged_own_record_is_banned_at_once() {
         assert_eq!(
-            Scores::default().add(at(0), key(1), Offence::ForgedOwnRecord),
+            Scores::new(limits::SCORE_BAN).add(at(0), key(1), Offence::ForgedOwnRecord),
             Some(Reaction::Ban)
         );
     }
 
     #[test]
     fn points_are_forgiven_with_time() {
-        let mut scores = Scores::default();
+        let mut scores = Scores::new(limits::SCORE_BAN);
         scores.add(at(0), key(1), Offence::Malformed);
         scores.add(at(0), key(1), Offence::Malformed);
-        assert!(!scores.is_throttled(at(1), &key(1)));
+        assert!(scores.is_throttled(at(1), &key(1)));
+        assert!(!scores.is_throttled(at(2), &key(1)));
         assert_eq!(
             scores.add(at(100), key(1), Offence::Malformed),
             Some(Reaction::Warn),
@@ -217,7 +273,7 @@ mod tests {
 
     #[test]
     fn at_the_cap_the_least_guilty_is_forgotten() {
-        let mut scores = Scores::default();
+        let mut scores = Scores::new(limits::SCORE_BAN);
         for n in 0..limits::MAX_SCORES {
             scores.add(at(0), key(n), Offence::BadSignature);
         }

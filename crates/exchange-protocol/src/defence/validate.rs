@@ -142,7 +142,7 @@ pub(crate) fn verify(
             };
             if verdict
                 .offence
-                .is_none_or(|worst| worst.points() < offence.points())
+                .is_none_or(|worst| worst.is_lighter_than(offence))
             {
                 verdict.offence = Some(offence);
             }

@@ -85,8 +85,10 @@ fn the_second_answer_nobody_asked_for_ends_the_connection_at_once_and_stores_not
     let unasked = Message::Response(page(None, &[entry(&record(9, 1))]));
     bench.ask(1, &unasked);
     assert!(!bench.is_closed(1));
+    let second = bench.now;
     bench.ask(1, &unasked);
-    assert!(bench.is_closed(1));
+    bench.wait(Duration::from_secs(1));
+    assert!(bench.is_closed(1) && bench.now - second <= Duration::from_secs(1));
     assert_eq!(bench.stored_seq(9), None);
 }
 
@@ -94,7 +96,7 @@ fn the_second_answer_nobody_asked_for_ends_the_connection_at_once_and_stores_not
 fn an_hour_of_abuse_fills_no_log() {
     let mut bench = Bench::new();
     bench.befriend(1);
-    let (mut lines, mut is_banned) = (0, false);
+    let (mut lines, mut bytes, mut is_banned) = (0, 0, false);
     for _ in 0..3600 * 10 {
         if is_banned {
             break;
@@ -106,10 +108,18 @@ fn an_hour_of_abuse_fills_no_log() {
                     reaction, reason, ..
                 } => {
                     assert!(reason.len() <= 100);
+                    bytes += reason.len();
                     lines += 1;
                     is_banned |= *reaction == Reaction::Ban;
                 }
-                Output::Close { .. } | Output::Notice(_) => lines += 1,
+                Output::Close { reason, .. } => {
+                    lines += 1;
+                    bytes += reason.len();
+                }
+                Output::Notice(notice) => {
+                    lines += 1;
+                    bytes += format!("{notice:?}").len();
+                }
                 _ => {}
             }
         }
@@ -117,6 +127,7 @@ fn an_hour_of_abuse_fills_no_log() {
         bench.now += Duration::from_millis(100);
     }
     assert!(is_banned && lines <= 30, "{lines} lines until the ban");
+    assert!(bytes <= 4096, "{bytes} bytes in them");
 }
 
 #[test]
@@ -140,12 +151,14 @@ fn a_join_among_fifty_costs_a_few_messages_per_node_and_then_none() {
         after.records_offered - before.records_offered
     };
     assert_eq!(quiet(&mut sim), 0, "no record travels while nothing is new");
-    let before = sim.counters().messages_out;
+    let (before, told) = (sim.counters().messages_out, sim.messages());
     sim.renew(nodes[7], false);
     sim.run_for(Duration::from_millis(500));
     assert!(sim.is_known_by_all(nodes[7]));
+    let told = sim.messages() - told;
+    assert!(told > 0 && told <= 5 * 50, "{told} messages of 50 nodes");
     let messages = sim.counters().messages_out - before;
-    // Over each of its eight links goes the record or its id, from one end or from both, and an acknowledgement each.
+    // With the acknowledgements: over each of its eight links goes the record or its id, from one end or from both, and an acknowledgement each.
     assert!(messages <= 14 * 50, "{messages} messages of 50 nodes");
     sim.run_for(Duration::from_secs(1));
     assert_eq!(quiet(&mut sim), 0, "then silence");

@@ -2,3 +2,6 @@
 
 mod flood;
 mod lies;
+mod ways_in;
+
+pub(crate) use ways_in::told_ids;

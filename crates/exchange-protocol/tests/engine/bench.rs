@@ -6,7 +6,7 @@ use std::time::Duration;
 use btcfed_core::addr::AddrScope;
 use btcfed_core::config::NodeConfig;
 use btcfed_core::exchange::{Exchange as _, ExchangeCounters, Input, Notice, Output, Reaction};
-use btcfed_core::identity::StrictVerifier;
+use btcfed_core::identity::{StrictVerifier, Verifier};
 use btcfed_core::network::{CommandId, Direction, RequestToken};
 use btcfed_core::time::{MonotonicTime, Now, Timestamp};
 use btcfed_core::{PeerAddr, PeerKey, PeerOp, PeerPatch, PeerSet, SecretKey, SignedRecord};
@@ -126,13 +126,17 @@ impl Bench {
     }
 
     pub(crate) fn with_config(config: NodeConfig) -> Self {
+        Self::with_verifier(config, Arc::new(StrictVerifier))
+    }
+
+    pub(crate) fn with_verifier(config: NodeConfig, verifier: Arc<dyn Verifier>) -> Self {
         let set = Arc::new(PeerSet::default());
         let engine = Engine::new(EngineOptions {
             config: Arc::new(config),
             own: key(0),
             agent: "bench/1".to_owned(),
             seed: 7,
-            verifier: Arc::new(StrictVerifier),
+            verifier,
             set: Arc::clone(&set),
         });
         let mut bench = Self {

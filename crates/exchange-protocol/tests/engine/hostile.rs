@@ -447,31 +447,6 @@ fn a_flood_of_messages_is_refused_with_a_time_to_come_back() {
 }
 
 #[test]
-fn invented_peers_sent_unasked_are_bounded_however_they_come() {
-    type Wrap = fn(u64, &[RecordEntry]) -> Message;
-    let by_announcement: Wrap = |_, records| announcement(records);
-    for wrap in [by_announcement] {
-        let mut bench = Bench::new();
-        bench.befriend(1);
-        let cap = usize::try_from(limits::UNSOLICITED_BURST).unwrap();
-        let mut refused = false;
-        for batch in 0..40_u64 {
-            let records: Vec<RecordEntry> = (0..64)
-                .map(|n| entry(&record(100_000 + batch * 64 + n, 1)))
-                .collect();
-            let answer = bench.ask(1, &wrap(batch, &records));
-            if let Message::Error(error) = answer {
-                refused = true;
-                assert!(matches!(error.code, ErrorCode::Rate | ErrorCode::Busy));
-            }
-            bench.outputs.clear();
-        }
-        assert!(refused);
-        assert!(bench.set.len() <= cap + 2, "{} stored", bench.set.len());
-    }
-}
-
-#[test]
 fn the_same_budget_holds_for_alternatives() {
     let mut bench = Bench::new();
     bench.stores = false;
