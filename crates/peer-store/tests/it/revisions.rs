@@ -31,6 +31,28 @@ fn an_edit_of_a_copy_is_merged_with_what_was_saved_since() {
 }
 
 #[test]
+fn an_edit_of_a_copy_is_merged_by_a_store_that_knows_only_the_file_saved_since() {
+    let place = Place::new();
+    let store = place.open();
+    assert!(create(&store, 1) && create(&store, 2));
+    store.close().unwrap();
+    let before = fs::read(&place.path).unwrap();
+    let store = place.open();
+    assert!(create(&store, 3), "saved while somebody edits a copy");
+    store.close().unwrap();
+    let store = place.open();
+    let edited = String::from_utf8(before.clone()).unwrap();
+    let key = keys("  - public_key: KEY1\n");
+    assert!(edited.contains(&key), "{edited}");
+    let edited = edited.replace(&key, &format!("{key}    name: new # why not\n"));
+    store.adopt_edit(&before, edited.as_bytes()).unwrap();
+    store.close().unwrap();
+    let text = place.read();
+    assert!(text.contains("name: new # why not"), "{text}");
+    assert!(knows(&place.open(), 3));
+}
+
+#[test]
 fn an_edit_of_a_copy_survives_another_one_of_the_file() {
     let place = Place::with(keys("peers:\n  - public_key: KEY1\n"));
     let store = place.open();
