@@ -193,8 +193,14 @@ pub const SAMPLE: usize = 16;
 /// Most parts the hash space may be cut into.
 pub const MAX_STRIPES: u32 = 64;
 
-/// Parts a newcomer fetches, each from another neighbour.
+/// Neighbours a newcomer fetches from at least, if it has so many: none is asked for more than its share of the parts.
 pub const STRIPES: u32 = 4;
+
+/// Records of a part on average: so few that a part nearly always fits into a page.
+pub const RECORDS_PER_STRIPE: u32 = 200;
+
+/// Most parts that are asked for at the same time of one neighbour, beside the first.
+pub const MAX_PARTS_IN_FLIGHT: usize = 16;
 
 /// How long a newcomer waits for neighbours to ask for parts, before one neighbour is asked for several.
 pub const STRIPE_WAIT: Duration = Duration::from_millis(400);

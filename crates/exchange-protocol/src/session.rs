@@ -5,6 +5,8 @@ mod outbox;
 mod samples;
 mod versions;
 
+use std::collections::BTreeSet;
+
 use btcfed_core::addr::AddrScope;
 use btcfed_core::exchange::Reaction;
 use btcfed_core::network::Direction;
@@ -66,6 +68,8 @@ pub(crate) struct Session {
     pub(crate) in_flight: usize,
     pub(crate) last_announced: Option<MonotonicTime>,
     pub(crate) round: Option<Round>,
+    /// Parts it is asked for beside the round.
+    pub(crate) parts: BTreeSet<u32>,
     /// A round is due as soon as there is a slot for it.
     pub(crate) wants_round: bool,
     /// The first round is over, however it ended. Nothing is announced before.
@@ -159,6 +163,7 @@ impl Session {
             in_flight: 0,
             last_announced: None,
             round: None,
+            parts: BTreeSet::new(),
             wants_round: false,
             settled: false,
             last_synced: None,

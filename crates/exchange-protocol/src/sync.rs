@@ -185,7 +185,7 @@ impl Engine {
         let stripe = round.stripe;
         if let Some(stripe) = stripe {
             let is_last = response.next.is_none();
-            self.on_stripe_page(now, peer, stripe.index, is_last);
+            self.on_stripe_page(now, peer, stripe, is_last);
         }
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
