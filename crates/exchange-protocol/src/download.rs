@@ -149,7 +149,7 @@ impl Engine {
             self.offend(now, peer, Offence::WrongAnswer);
             return;
         }
-        let envelopes = response.records.iter().map(|entry| &*entry.envelope);
+        let envelopes = response.records.iter().map(RecordEntry::offered);
         let intake = self.intake(now, peer, envelopes, true);
         self.on_stripe_page(now, peer, stripe, response.next.is_none());
         let Some(session) = self.sessions.get_mut(&peer) else {

@@ -73,6 +73,8 @@ pub struct Engine {
     pub(crate) waits: Waits,
     /// Who signed two records with one number.
     pub(crate) equivocators: Versions,
+    /// Versions that were replaced by newer ones: whoever still lists them has nothing to tell.
+    pub(crate) replaced: Versions,
     parked: Parked,
     scores: Scores,
     phase: Phase,
@@ -131,6 +133,7 @@ impl Engine {
             turned_away: TurnedAway::default(),
             waits: Waits::default(),
             equivocators: Versions::new(limits::MAX_EQUIVOCATORS),
+            replaced: Versions::new(limits::MAX_REPLACED),
             parked: Parked::default(),
             scores: Scores::default(),
             phase: Phase::default(),

@@ -184,6 +184,14 @@ pub const MAX_PAGES_PER_ROUND: u32 = 512;
 /// Rounds that fetch pages at the same time. Others wait, so that a newcomer does not fetch one list many times over.
 pub const MAX_PARALLEL_ROUNDS: usize = 2;
 
+/// How long a node whose list agreed with others' leaves all slots but one empty after it began a round: of many connections that
+/// come up at once one shows the difference, and the others are the same then.
+pub const ROUND_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Most versions of records that are remembered to have been replaced here, one of each owner. The oldest is forgotten; a peer
+/// that still lists it is asked for it in vain.
+pub const MAX_REPLACED: usize = 1024;
+
 /// Lists up to this length are fetched without a slot: those of newcomers.
 pub const SHORT_LIST: u32 = 16;
 
