@@ -123,7 +123,7 @@ impl Engine {
             response.count = own.count;
             if request.cursor.is_none() && own == asked {
                 response.equal = true;
-                session.outbox.drop_before(session.outbox.mark());
+                session.has_all_before(session.outbox.mark(), session.hints.mark());
                 return response;
             }
         }

@@ -1,100 +1,20 @@
 //! A newcomer's download: a sample of whom to dial, then parts of the hash space from several neighbours at once. The
 //! rounds that follow compare with everybody, so a neighbour that hides its part or sits on it gains nothing.
 
-use btcfed_core::PeerKey;
-use btcfed_core::time::{MonotonicTime, Now};
+mod parts;
 
+use btcfed_core::PeerKey;
+use btcfed_core::exchange::Notice;
+use btcfed_core::time::Now;
+
+use crate::defence::score::Offence;
 use crate::engine::{Engine, Sent};
 use crate::limits;
 use crate::message::{Message, Mode, PeerRequest, PeerResponse, RecordEntry, Stripe};
 use crate::session::{Round, Stage};
 use crate::sync::PAGE;
 
-/// What became of a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// To be asked for.
-    Open,
-    /// Asked for, or its last page arrived.
-    Asked { peer: PeerKey, at: MonotonicTime },
-    /// Here.
-    Done,
-}
-
-/// A download under way.
-#[derive(Debug)]
-pub(crate) struct Download {
-    salt: u64,
-    /// Who gave the sample: asked for a part only when nobody else is there.
-    sampler: PeerKey,
-    parts: [Part; limits::STRIPES as usize],
-    /// Who was asked for a part before: one each, while others may still come.
-    asked: Vec<PeerKey>,
-    /// From now on one neighbour may be asked for several parts.
-    due: MonotonicTime,
-    end: MonotonicTime,
-    /// When to look again.
-    wake: MonotonicTime,
-}
-
-impl Download {
-    fn new(now: MonotonicTime, salt: u64, sampler: PeerKey) -> Self {
-        let due = now.saturating_add(limits::STRIPE_WAIT);
-        Self {
-            salt,
-            sampler,
-            parts: [Part::Open; limits::STRIPES as usize],
-            asked: Vec::new(),
-            due,
-            end: now.saturating_add(limits::DOWNLOAD_LIMIT),
-            wake: due,
-        }
-    }
-
-    /// When it needs attention next.
-    pub(crate) const fn deadline(&self) -> MonotonicTime {
-        self.wake
-    }
-
-    fn is_over(&self, now: MonotonicTime) -> bool {
-        now >= self.end || self.parts.iter().all(|part| *part == Part::Done)
-    }
-
-    fn set(&mut self, index: u32, state: Part) {
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        if let Some(part) = self.parts.get_mut(index).filter(|p| **p != Part::Done) {
-            *part = state;
-        }
-    }
-
-    fn next_open(&self) -> Option<u32> {
-        let open = self.parts.iter().position(|part| *part == Part::Open)?;
-        u32::try_from(open).ok()
-    }
-
-    /// Opens parts whose neighbour is gone, failed or takes too long.
-    fn reopen(&mut self, now: MonotonicTime, is_busy: impl Fn(&PeerKey, u32) -> bool) {
-        for (part, index) in self.parts.iter_mut().zip(0_u32..) {
-            if let Part::Asked { peer, at } = part
-                && (now >= at.saturating_add(limits::STRIPE_PATIENCE) || !is_busy(peer, index))
-            {
-                *part = Part::Open;
-            }
-        }
-    }
-
-    fn set_wake(&mut self, now: MonotonicTime) {
-        let stalls = self.parts.iter().filter_map(|part| match part {
-            Part::Asked { at, .. } => Some(at.saturating_add(limits::STRIPE_PATIENCE)),
-            Part::Done | Part::Open => None,
-        });
-        self.wake = stalls
-            .chain([self.due])
-            .filter(|at| *at > now)
-            .min()
-            .unwrap_or(self.end);
-    }
-}
+pub(crate) use self::parts::Download;
 
 impl Engine {
     /// True while this node has next to nothing and should ask for a sample.
@@ -122,7 +42,7 @@ impl Engine {
         self.end_round(now, peer, true);
         if self.download.is_none() {
             let salt = self.rng.next_u64();
-            self.download = Some(Download::new(now.monotonic, salt, peer));
+            self.download = Some(Download::new(now.monotonic, salt, peer, response.count));
         }
     }
 
@@ -133,8 +53,10 @@ impl Engine {
         };
         let at = now.monotonic;
         download.reopen(at, |peer, index| {
-            let round = self.sessions.get(peer).and_then(|s| s.round.as_ref());
+            let session = self.sessions.get(peer);
+            let round = session.and_then(|s| s.round.as_ref());
             round.is_some_and(|r| r.stripe.is_some_and(|stripe| stripe.index == index))
+                || session.is_some_and(|s| s.parts.contains(&index))
         });
         if download.is_over(at) {
             return;
@@ -147,27 +69,102 @@ impl Engine {
             .filter(|(_, session)| session.may_have_stripes())
             .map(|(peer, _)| *peer)
             .filter(|peer| {
-                let was_asked = download.asked.contains(peer) || *peer == download.sampler;
+                let was_asked = download.parts_of(peer) > 0 || *peer == download.sampler;
                 at >= download.due || !was_asked
             })
             .collect();
         self.rng.shuffle(&mut free);
-        free.sort_by_key(|peer| (download.asked.contains(peer), *peer == download.sampler));
+        free.sort_by_key(|peer| (download.parts_of(peer), *peer == download.sampler));
         for peer in free {
-            let Some(index) = download.next_open() else {
+            let Some(stripe) = download.take_open(peer, at) else {
                 break;
-            };
-            download.set(index, Part::Asked { peer, at });
-            download.asked.push(peer);
-            let stripe = Stripe {
-                salt: download.salt,
-                index,
-                of: limits::STRIPES,
             };
             self.start_stripe(now, peer, stripe);
         }
+        self.ask_more_parts(now, &mut download);
         download.set_wake(at);
         self.download = Some(download);
+    }
+
+    /// Asks those who gave a part or are about to for the rest of their share, so that a long list takes few round trips.
+    fn ask_more_parts(&mut self, now: Now, download: &mut Download) {
+        let at = now.monotonic;
+        let share = if at >= download.due {
+            usize::MAX
+        } else {
+            download.share()
+        };
+        let able: Vec<PeerKey> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.met && !session.only_asks && !session.is_paused(at))
+            .filter(|(peer, session)| session.may_have_stripes() && download.parts_of(peer) > 0)
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in able {
+            while let Some(session) = self.sessions.get_mut(&peer)
+                && session.parts.len() < limits::MAX_PARTS_IN_FLIGHT
+                && download.parts_of(&peer) < share
+                && let Some(stripe) = download.take_open(peer, at)
+            {
+                session.parts.insert(stripe.index);
+                self.ask_part(now, peer, stripe, None);
+            }
+        }
+    }
+
+    fn ask_part(&mut self, now: Now, peer: PeerKey, stripe: Stripe, cursor: Option<PeerKey>) {
+        let request = PeerRequest {
+            mode: Mode::Stripe,
+            cursor,
+            limit: PAGE,
+            stripe: Some(stripe),
+            ..PeerRequest::default()
+        };
+        let sent = Sent::Part { stripe, cursor };
+        self.send(now, peer, &Message::Request(request), sent);
+    }
+
+    /// Takes in a page of a part that was asked for beside others.
+    pub(crate) fn on_part(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        (stripe, before): (Stripe, Option<PeerKey>),
+        response: &PeerResponse,
+    ) {
+        let goes_on = |next: &PeerKey| {
+            !response.records.is_empty() && before.is_none_or(|before| before < *next)
+        };
+        let is_wrong = response.cells.is_some() || response.next.is_some_and(|n| !goes_on(&n));
+        if is_wrong {
+            self.failed_request(
+                now,
+                peer,
+                Sent::Part {
+                    stripe,
+                    cursor: before,
+                },
+            );
+            self.offend(now, peer, Offence::WrongAnswer);
+            return;
+        }
+        let envelopes = response.records.iter().map(RecordEntry::offered);
+        let intake = self.intake(now, peer, envelopes, true);
+        self.on_stripe_page(now, peer, stripe, response.next.is_none());
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return;
+        };
+        if response.next.is_some() && session.closing.is_none() {
+            self.ask_part(now, peer, stripe, response.next);
+            return;
+        }
+        session.parts.remove(&stripe.index);
+        self.notice(Notice::SyncCompleted {
+            peer,
+            received: response.records.len(),
+            learned: intake.learned,
+        });
     }
 
     fn start_stripe(&mut self, now: Now, peer: PeerKey, stripe: Stripe) {
@@ -195,15 +192,15 @@ impl Engine {
     }
 
     /// A page of a part arrived; `is_last` when the part is complete.
-    pub(crate) fn on_stripe_page(&mut self, now: Now, peer: PeerKey, index: u32, is_last: bool) {
+    pub(crate) fn on_stripe_page(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        stripe: Stripe,
+        is_last: bool,
+    ) {
         if let Some(download) = &mut self.download {
-            let at = now.monotonic;
-            let state = if is_last {
-                Part::Done
-            } else {
-                Part::Asked { peer, at }
-            };
-            download.set(index, state);
+            download.arrived(stripe, peer, now.monotonic, is_last);
         }
     }
 }

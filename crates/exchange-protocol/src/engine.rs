@@ -20,7 +20,7 @@ use crate::defence::score::{Offence, Scores};
 use crate::download::Download;
 use crate::feeler::Feeler;
 use crate::limits;
-use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse, RecordEntry};
+use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse, RecordEntry, Stripe};
 use crate::phase::{Phase, PhaseEvent};
 use crate::reconcile::salts::Salts;
 use crate::reconcile::shared::Shared;
@@ -73,6 +73,8 @@ pub struct Engine {
     pub(crate) waits: Waits,
     /// Who signed two records with one number.
     pub(crate) equivocators: Versions,
+    /// Versions that were replaced by newer ones: whoever still lists them has nothing to tell.
+    pub(crate) replaced: Versions,
     parked: Parked,
     scores: Scores,
     phase: Phase,
@@ -98,6 +100,11 @@ pub(crate) enum Sent {
     Announcement(Vec<SignedRecord>),
     /// A question for records that were told of by these ids.
     Graft(Vec<u64>),
+    /// A question for a part, beside the round.
+    Part {
+        stripe: Stripe,
+        cursor: Option<PeerKey>,
+    },
     /// A step of the round that the session describes.
     Round,
     /// The node's own record.
@@ -127,6 +134,7 @@ impl Engine {
             turned_away: TurnedAway::default(),
             waits: Waits::default(),
             equivocators: Versions::new(limits::MAX_EQUIVOCATORS),
+            replaced: Versions::new(limits::MAX_REPLACED),
             parked: Parked::default(),
             phase: Phase::default(),
             pending: BTreeMap::new(),
@@ -286,6 +294,9 @@ impl Engine {
             (Message::Response(response), Sent::Graft(ids)) => {
                 self.on_grafted(now, peer, &ids, &response);
             }
+            (Message::Response(response), Sent::Part { stripe, cursor }) => {
+                self.on_part(now, peer, (stripe, cursor), &response);
+            }
             (Message::Ack, Sent::Announcement(_) | Sent::Update) => self.acknowledged(peer, false),
             (Message::Announcement(answer), Sent::Announcement(_) | Sent::Update)
                 if answer.is_prune() =>
@@ -357,6 +368,9 @@ impl Engine {
             }
             // Somebody else is asked next.
             Sent::Graft(_) => {}
+            Sent::Part { stripe, .. } => {
+                session.parts.remove(&stripe.index);
+            }
             Sent::Round => {
                 if !session.met {
                     session.introduced = false;
@@ -373,6 +387,7 @@ impl Engine {
 
     fn on_error(&mut self, now: Now, peer: PeerKey, sent: Sent, error: &ErrorReply) {
         tracing::debug!(peer = %peer.peer_id(), code = %error.code, text = ?error.message, "refused");
+        let was_part = matches!(sent, Sent::Part { .. });
         let was_round = matches!(sent, Sent::Round);
         let round = self.sessions.get(&peer).and_then(|s| s.round.as_ref());
         let was_stripe = round.is_some_and(|r| r.stripe.is_some() || r.stage == Stage::Sample);
@@ -388,6 +403,7 @@ impl Engine {
         let retry_after = std::time::Duration::from_millis(error.retry_after_ms.into())
             .min(limits::MAX_RETRY_AFTER);
         if let Some(session) = self.sessions.get_mut(&peer) {
+            session.refuses_stripes |= was_part && error.code == ErrorCode::Unsupported;
             if error.code == ErrorCode::Unsupported && was_round && !session.pages_only {
                 session.refuses_stripes = true;
                 session.pages_only = !was_stripe;

@@ -185,6 +185,14 @@ pub const MAX_PAGES_PER_ROUND: u32 = 512;
 /// Rounds that fetch pages at the same time. Others wait, so that a newcomer does not fetch one list many times over.
 pub const MAX_PARALLEL_ROUNDS: usize = 2;
 
+/// How long a node whose list agreed with others' leaves all slots but one empty after it began a round: of many connections that
+/// come up at once one shows the difference, and the others are the same then.
+pub const ROUND_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Most versions of records that are remembered to have been replaced here, one of each owner. The oldest is forgotten; a peer
+/// that still lists it is asked for it in vain.
+pub const MAX_REPLACED: usize = 1024;
+
 /// Lists up to this length are fetched without a slot: those of newcomers.
 pub const SHORT_LIST: u32 = 16;
 
@@ -194,8 +202,14 @@ pub const SAMPLE: usize = 16;
 /// Most parts the hash space may be cut into.
 pub const MAX_STRIPES: u32 = 64;
 
-/// Parts a newcomer fetches, each from another neighbour.
+/// Neighbours a newcomer fetches from at least, if it has so many: none is asked for more than its share of the parts.
 pub const STRIPES: u32 = 4;
+
+/// Records of a part on average: so few that a part nearly always fits into a page.
+pub const RECORDS_PER_STRIPE: u32 = 200;
+
+/// Most parts that are asked for at the same time of one neighbour, beside the first.
+pub const MAX_PARTS_IN_FLIGHT: usize = 16;
 
 /// How long a newcomer waits for neighbours to ask for parts, before one neighbour is asked for several.
 pub const STRIPE_WAIT: Duration = Duration::from_millis(400);

@@ -114,6 +114,11 @@ impl Engine {
         state.declined = Vec::new();
         state.difference = Difference::default();
         state.wanted = decoded.theirs;
+        for (key, seq) in self.replaced.iter() {
+            state.wanted.remove(&digest::id(salt, &key, seq));
+        }
+        // In the first round each side finds out itself what it lacks, maybe from others at the same time. A feeler hangs up.
+        let is_told = session.settled || session.feeling_since.is_some();
         if !ours.is_empty() {
             let is_ours = |key: &PeerKey, seq| ours.contains(&digest::id(salt, key, seq));
             session.declined.retain(|key, seq| !is_ours(key, seq));
@@ -123,7 +128,7 @@ impl Engine {
                 .filter(|item| item.record.key() != peer)
                 .filter_map(|item| item.record.to_record())
                 .collect();
-            for record in missing {
+            for record in missing.into_iter().filter(|_| is_told) {
                 session.known.remove(&record.key());
                 session.outbox.push(record);
             }

@@ -158,10 +158,11 @@ impl Engine {
     /// round found, or that came beside the tree, are on their way along the tree: passed on as records they would meet
     /// themselves there, and both ends of a good branch would take it for a superfluous one.
     fn spread(&self, way: Way, learned: usize) -> Spread {
-        let is_download = self.download.is_some() || learned > limits::MAX_RECORDS_PER_ANNOUNCEMENT;
+        let is_calm = self.phase() == Phase::Maintenance;
         match way {
-            Way::Asked if is_download => Spread::Nowhere,
-            Way::Asked if learned <= limits::FEW_NEWS => Spread::ById,
+            Way::Asked if self.download.is_some() => Spread::Nowhere,
+            Way::Asked if is_calm || learned <= limits::FEW_NEWS => Spread::ById,
+            Way::Asked if learned > limits::MAX_RECORDS_PER_ANNOUNCEMENT => Spread::Nowhere,
             Way::Beside => Spread::ById,
             Way::Asked | Way::Along => Spread::Along,
         }
@@ -183,7 +184,11 @@ impl Engine {
         let by_id = spread == Spread::ById && has_branch;
         for record in &records {
             let (key, seq) = (record.key(), record.seq());
-            let is_new = !self.view.has_record(&key);
+            let before = self.view.record_of(&key).map(|known| known.seq());
+            let is_new = before.is_none();
+            if let Some(before) = before {
+                self.replaced.add(key, before);
+            }
             let age_s = ages.get(&key).copied().unwrap_or(0);
             self.view.add_pending(now.monotonic, record, age_s);
             self.news.arrived(key, seq);
@@ -331,9 +336,10 @@ impl Engine {
         // While lists are still being found out, news come from everywhere at once and say nothing about the links either.
         let is_calm = self.phase() == Phase::Maintenance;
         let is_lazy = self.sessions.get(&peer).is_some_and(|s| s.is_lazy);
-        // The other end takes the link for a branch, or a round found them there: a branch here already is to bring them.
+        // The other end takes the link for a branch, or a round found them there: a branch here already is to bring them. What
+        // a known peer says about itself on a new link is found by the rounds of many at the same time.
         let is_beside = is_calm
-            && is_lazy
+            && (is_lazy || self.is_known_stranger(&peer))
             && !triage.listed.is_empty()
             && new <= limits::FEW_NEWS
             && self.sessions.has_branch_beside(&peer);
@@ -364,6 +370,12 @@ impl Engine {
             }
         }
         intake
+    }
+
+    /// True for a peer that was known before it connected, while it introduces itself.
+    fn is_known_stranger(&self, peer: &PeerKey) -> bool {
+        let is_new_link = self.sessions.get(peer).is_some_and(|s| !s.placed);
+        is_new_link && self.news.has_tree() && self.view.has_record(peer)
     }
 
     /// What a round had found comes along the tree: now it goes on along the tree, too.
@@ -484,6 +496,9 @@ impl Engine {
                 session.tell_own(now.monotonic, turn, &record);
                 true
             });
+            if let Some(before) = self.view.own_record() {
+                self.replaced.add(before.key(), before.seq());
+            }
             self.view.set_own_record(record);
         }
     }

@@ -5,6 +5,8 @@ mod outbox;
 mod samples;
 mod versions;
 
+use std::collections::BTreeSet;
+
 use btcfed_core::addr::AddrScope;
 use btcfed_core::exchange::Reaction;
 use btcfed_core::network::Direction;
@@ -66,6 +68,8 @@ pub(crate) struct Session {
     pub(crate) in_flight: usize,
     pub(crate) last_announced: Option<MonotonicTime>,
     pub(crate) round: Option<Round>,
+    /// Parts it is asked for beside the round.
+    pub(crate) parts: BTreeSet<u32>,
     /// A round is due as soon as there is a slot for it.
     pub(crate) wants_round: bool,
     /// The first round is over, however it ended. Nothing is announced before.
@@ -90,6 +94,7 @@ pub(crate) struct Closing {
 /// One synchronisation: compare, then fetch pages until the end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Round {
+    pub(crate) started: MonotonicTime,
     /// Holds one of the slots for rounds that fetch pages.
     pub(crate) fetches: bool,
     /// Asks for no records, because there was no slot.
@@ -105,6 +110,8 @@ pub(crate) struct Round {
     pub(crate) reconciliation: Option<Box<Reconciliation>>,
     /// What entered the outbox before this mark was part of the summary that is being compared.
     pub(crate) outbox_mark: u64,
+    /// The same for ids that wait to be told.
+    pub(crate) hints_mark: u64,
 }
 
 /// How far a round is.
@@ -159,6 +166,7 @@ impl Session {
             in_flight: 0,
             last_announced: None,
             round: None,
+            parts: BTreeSet::new(),
             wants_round: false,
             settled: false,
             last_synced: None,
@@ -262,6 +270,15 @@ impl Session {
         if self.is_lazy && !own.is_leaving() && is_meaningful(own, self.scope) {
             self.told_own = Some(own.seq());
             self.tell(now, turn, own, false);
+        }
+    }
+
+    /// The peer has what waited to be told before these marks.
+    pub(crate) fn has_all_before(&mut self, outbox: u64, hints: u64) {
+        self.outbox.drop_before(outbox);
+        self.hints.clear_until(hints);
+        if self.hints.is_empty() {
+            self.hints_due = None;
         }
     }
 

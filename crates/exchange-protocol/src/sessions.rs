@@ -1,6 +1,7 @@
 //! All conversations, and which of them need attention: found by looking at those that changed and not at all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use btcfed_core::time::MonotonicTime;
 use btcfed_core::{PeerKey, SignedRecord};
@@ -28,8 +29,14 @@ impl Facts {
         let round = session.round.as_ref();
         let wants = session.wants_round && session.can_start_round(now);
         let needs_slot = session.introduced && !session.is_short();
+        let slot = round.filter(|round| round.fetches).map(|round| {
+            let patience = limits::ROUND_PATIENCE;
+            round.started.saturating_add(patience)
+        });
+        // From then on others may fetch, too.
+        let slot = slot.filter(|at| *at > now);
         Self {
-            due: session.deadline(own),
+            due: session.deadline(own).into_iter().chain(slot).min(),
             is_branch: session.is_branch(),
             fetches: round.is_some_and(|round| round.fetches),
             pages: round.is_some_and(|round| round.cursor.is_some()),
@@ -157,6 +164,15 @@ impl Sessions {
         self.fetching.len()
     }
 
+    /// True when all that hold a slot have had it for so long.
+    pub(crate) fn has_fetched_for(&self, span: Duration, now: MonotonicTime) -> bool {
+        let mut rounds = self
+            .fetching
+            .iter()
+            .filter_map(|peer| self.get(peer)?.round.as_ref());
+        rounds.all(|round| round.started.saturating_add(span) <= now)
+    }
+
     /// True while pages are fetched from somebody.
     pub(crate) fn is_paging(&self) -> bool {
         !self.paging.is_empty()
@@ -186,8 +202,6 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use btcfed_core::SecretKey;
     use btcfed_core::addr::AddrScope;
     use btcfed_core::network::Direction;

@@ -8,7 +8,7 @@ use crate::defence::score::Offence;
 use crate::engine::{Engine, Sent};
 use crate::limits;
 use crate::message::{ErrorCode, Message, Mode, PeerRequest, PeerResponse, RecordEntry};
-use crate::phase::PhaseEvent;
+use crate::phase::{Phase, PhaseEvent};
 use crate::session::{Round, Stage};
 
 /// A page.
@@ -60,15 +60,26 @@ impl Engine {
         self.rng.pick(&ties).copied()
     }
 
+    /// True when one more round may fetch.
+    fn has_slot(&self, now: Now) -> bool {
+        let is_calm = self.phase() == Phase::Maintenance;
+        let is_first = self.sessions.fetching() == 0;
+        let is_late = || {
+            self.sessions
+                .has_fetched_for(limits::ROUND_PATIENCE, now.monotonic)
+        };
+        self.sessions.fetching() < limits::MAX_PARALLEL_ROUNDS
+            && (!is_calm || is_first || is_late())
+    }
+
     fn start_round(&mut self, now: Now, peer: PeerKey) {
         self.refresh(now);
-        let slots = self.sessions.fetching();
+        let has_slot = self.download.is_none() && self.has_slot(now);
         let is_newcomer = self.is_newcomer();
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
         };
         let is_short = session.is_short();
-        let has_slot = slots < limits::MAX_PARALLEL_ROUNDS && self.download.is_none();
         // Somebody who was compared before and waits for a slot gains nothing from another comparison.
         if session.wants_round && session.introduced && !is_short && !has_slot {
             return;
@@ -86,9 +97,11 @@ impl Engine {
         session.wants_round = false;
         session.introduced = true;
         session.round = Some(Round {
+            started: now.monotonic,
             fetches: !is_short && has_slot,
             compares_only: !is_short && !has_slot,
             outbox_mark: session.outbox.mark(),
+            hints_mark: session.hints.mark(),
             stage,
             ..Round::default()
         });
@@ -162,11 +175,11 @@ impl Engine {
             return;
         };
         round.stage = Stage::Page;
-        if response.equal {
-            let mark = round.outbox_mark;
-            session.outbox.drop_before(mark);
-        }
         let (pages, before) = (round.pages, round.cursor);
+        if response.equal {
+            let (outbox, hints) = (round.outbox_mark, round.hints_mark);
+            session.has_all_before(outbox, hints);
+        }
         let intake = self.intake(
             now,
             peer,
@@ -185,7 +198,7 @@ impl Engine {
         let stripe = round.stripe;
         if let Some(stripe) = stripe {
             let is_last = response.next.is_none();
-            self.on_stripe_page(now, peer, stripe.index, is_last);
+            self.on_stripe_page(now, peer, stripe, is_last);
         }
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;

@@ -8,6 +8,8 @@ use btcfed_core::PeerKey;
 #[derive(Debug)]
 pub(crate) struct Versions {
     most: usize,
+    /// How many were ever added.
+    added: u64,
     seqs: BTreeMap<PeerKey, u64>,
     order: VecDeque<PeerKey>,
 }
@@ -17,6 +19,7 @@ impl Versions {
     pub(crate) const fn new(most: usize) -> Self {
         Self {
             most,
+            added: 0,
             seqs: BTreeMap::new(),
             order: VecDeque::new(),
         }
@@ -53,7 +56,21 @@ impl Versions {
         self.order.retain(|key| seqs.contains_key(key));
     }
 
+    /// Tells later whether something was added since.
+    pub(crate) const fn mark(&self) -> u64 {
+        self.added
+    }
+
+    /// Forgets all of them, if none was added since the mark.
+    pub(crate) fn clear_until(&mut self, mark: u64) {
+        if self.added == mark {
+            self.seqs.clear();
+            self.order.clear();
+        }
+    }
+
     pub(crate) fn add(&mut self, key: PeerKey, seq: u64) {
+        self.added += 1;
         if let Some(known) = self.seqs.get_mut(&key) {
             *known = seq.max(*known);
             return;
@@ -86,7 +103,27 @@ mod tests {
     use crate::session::samples::record;
 
     #[test]
+    fn what_was_added_since_a_mark_is_not_forgotten() {
+        let mut versions = Versions::new(9);
+        versions.add(record(1, 1).key(), 1);
+        let mark = versions.mark();
+        versions.add(record(1, 1).key(), 2);
+        versions.clear_until(mark);
+        assert!(versions.has(&record(1, 1).key(), 2));
+        versions.clear_until(versions.mark());
+        assert!(versions.is_empty());
+        versions.add(record(1, 1).key(), 1);
+        assert_eq!(versions.take(9), [(record(1, 1).key(), 1)]);
+    }
+
+    #[test]
     fn the_memory_of_what_a_peer_has_is_bounded() {
+        let mut replaced = Versions::new(limits::MAX_REPLACED);
+        for n in 0..=limits::MAX_REPLACED {
+            replaced.add(record(n, 1).key(), 5);
+        }
+        assert_eq!(replaced.iter().count(), limits::MAX_REPLACED);
+        assert!(!replaced.has(&record(0, 1).key(), 5) && replaced.has(&record(1, 1).key(), 5));
         let mut known = Versions::new(limits::MAX_KNOWN_TO_PEER);
         let keys: Vec<PeerKey> = (0..=limits::MAX_KNOWN_TO_PEER)
             .map(|n| record(n, 1).key())

@@ -181,11 +181,12 @@ pub struct Healing {
     pub overhead: f64,
 }
 
-/// Two halves do not reach each other for `span`; so many percent of all sign a new record meanwhile.
+/// Two halves do not reach each other for `span`; in each half so many percent of all sign a new record meanwhile, which the
+/// other half lacks then.
 pub fn partition(sim: &mut Simulation, percent: usize, span: Duration) -> Healing {
     let nodes = sim.len();
     sim.partition(|node| node % 2);
-    let news = (nodes * percent / 100).max(2);
+    let news = 2 * (nodes * percent / 100).max(1);
     let mut sides = (0..nodes).filter(|node| sim.is_running(*node));
     let renewed: Vec<NodeId> = sides.by_ref().take(news).collect();
     for node in renewed {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use btcfed_core::exchange::Reaction;
 use btcfed_core::network::{CommandId, Direction};
 use btcfed_core::{PeerKey, SignedRecord};
 use btcfed_exchange_protocol::codec;
@@ -46,14 +47,16 @@ fn last_request(bench: &Bench, n: u64) -> (CommandId, PeerRequest) {
 }
 
 fn asked_stripe(bench: &Bench, n: u64) -> Option<(CommandId, PeerRequest)> {
-    bench
-        .sent_to(n)
-        .into_iter()
-        .filter_map(|(id, message)| match message {
-            Message::Request(request) if request.mode == Mode::Stripe => Some((id, request)),
-            _ => None,
-        })
-        .next_back()
+    asked_stripes(bench, n).into_iter().next_back()
+}
+
+fn asked_stripes(bench: &Bench, n: u64) -> Vec<(CommandId, PeerRequest)> {
+    let requests = bench.sent_to(n).into_iter();
+    let stripes = requests.filter_map(|(id, message)| match message {
+        Message::Request(request) if request.mode == Mode::Stripe => Some((id, request)),
+        _ => None,
+    });
+    stripes.collect()
 }
 
 /// Answers a question for a part honestly.
@@ -307,13 +310,70 @@ fn a_single_neighbour_is_asked_for_all_parts_after_a_wait() {
     bench.wait(limits::STRIPE_WAIT - Duration::from_millis(1));
     assert!(asked_stripe(&bench, 1).is_none());
     bench.wait(Duration::from_millis(1));
-    for _ in 0..4 {
-        let (id, request) = asked_stripe(&bench, 1).unwrap();
-        bench.outputs.clear();
+    let asked = asked_stripes(&bench, 1);
+    assert_eq!(asked.len(), 4, "all at once");
+    bench.outputs.clear();
+    for (id, request) in asked {
         bench.answer(id, &part(&all, &request));
     }
     assert_eq!(bench.set.len(), all.len());
     assert_eq!(last_request(&bench, 1).1.mode, Mode::Summary);
+}
+
+/// The answer of a bootstrap whose list has so many records.
+fn sample_of(count: u32) -> Message {
+    let Message::Response(response) = sample_answer(&federation()) else {
+        unreachable!()
+    };
+    Message::Response(PeerResponse { count, ..response })
+}
+
+#[test]
+fn who_gave_the_first_part_of_a_long_list_is_asked_for_the_rest_of_its_share_at_once() {
+    let mut bench = Bench::new();
+    bench.connect(1, Direction::Outbound);
+    let (id, _) = last_request(&bench, 1);
+    let parts = 40;
+    bench.answer(id, &sample_of(parts * limits::RECORDS_PER_STRIPE));
+    for n in 2..=5 {
+        bench.connect(n, Direction::Outbound);
+    }
+    let first: Vec<_> = (2..=5).map(|n| (n, asked_stripes(&bench, n))).collect();
+    for (n, asked) in first {
+        assert_eq!(asked.len(), 1, "it has to introduce itself first");
+        let (id, request) = &asked[0];
+        assert_eq!(request.stripe.unwrap().of, parts);
+        bench.outputs.clear();
+        bench.answer(*id, &part(&[], request));
+        assert_eq!(asked_stripes(&bench, n).len(), 9, "a quarter in all");
+    }
+}
+
+#[test]
+fn one_neighbour_is_asked_for_so_many_parts_at_a_time_and_for_another_when_one_arrived() {
+    let mut bench = Bench::new();
+    bench.connect(1, Direction::Outbound);
+    let (id, _) = last_request(&bench, 1);
+    bench.answer(id, &sample_of(u32::MAX));
+    bench.outputs.clear();
+    bench.wait(limits::STRIPE_WAIT);
+    let asked = asked_stripes(&bench, 1);
+    assert_eq!(asked.len(), 1 + limits::MAX_PARTS_IN_FLIGHT);
+    bench.outputs.clear();
+    let (id, request) = &asked[1];
+    bench.answer(*id, &part(&[], request));
+    assert_eq!(asked_stripes(&bench, 1).len(), 1);
+    bench.outputs.clear();
+    let wrong = PeerResponse {
+        next: Some(key(9)),
+        ..page(None, &[])
+    };
+    bench.answer(asked[2].0, &Message::Response(wrong));
+    assert_eq!(bench.penalties(1), [Reaction::Warn], "a page of nothing");
+    assert!(
+        asked_stripes(&bench, 1).is_empty(),
+        "left alone for a while"
+    );
 }
 
 #[test]

@@ -338,6 +338,29 @@ fn a_few_records_that_a_round_found_are_told_by_their_ids_until_they_come_along_
 }
 
 #[test]
+fn of_links_that_come_up_together_one_shows_the_difference_and_the_others_only_compare() {
+    let mut bench = Bench::new();
+    bench.befriend(1);
+    bench.settle();
+    let fetches = |bench: &Bench, n| match bench.sent_to(n).pop() {
+        Some((_, Message::Request(request))) => request.mode != Mode::Page,
+        other => panic!("{other:?}"),
+    };
+    for n in 2..=4 {
+        bench.connect(n, Direction::Outbound);
+    }
+    assert!(fetches(&bench, 2) && !fetches(&bench, 3) && !fetches(&bench, 4));
+    // One that does not come to an end does not keep the others from fetching.
+    bench.wait(limits::ROUND_PATIENCE - Duration::from_millis(1));
+    bench.connect(5, Direction::Outbound);
+    assert!(!fetches(&bench, 5));
+    bench.wait(Duration::from_millis(1));
+    bench.connect(6, Direction::Outbound);
+    bench.connect(7, Direction::Outbound);
+    assert!(fetches(&bench, 6) && !fetches(&bench, 7));
+}
+
+#[test]
 fn a_few_records_pushed_beside_the_tree_make_no_branch_and_many_do() {
     let few = u64::try_from(limits::FEW_NEWS).unwrap();
     let prune = Message::Announcement(PeerAnnouncement {
