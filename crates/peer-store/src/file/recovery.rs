@@ -236,7 +236,7 @@ impl TheFile {
     ) -> Vec<PeerChange> {
         let known = match known {
             Some(known) => known,
-            None if self.document.generation < generation => {
+            None if self.read_generation() < generation => {
                 self.keep_edited(target);
                 shared_past(&self.document, checkpoint)
             }
@@ -253,14 +253,22 @@ impl TheFile {
         if known.is_none() && !(self.identity.is_none() && is_edit) {
             return Vec::new();
         }
+        let read = self.read_generation();
         let base = self.base(target).filter(|base| {
-            base.document.generation > self.document.generation
+            base.document.generation > read
                 && self.identity != Some(base.identity)
         });
         base.map_or_else(Vec::new, |Base { document, .. }| {
             let generation = document.generation;
             self.take_checkpoint(known, &set_of(&document), generation, target)
         })
+    }
+
+    /// The number of the checkpoint that was read last, also while the document is an edit of an older one that was not in
+    /// the file.
+    fn read_generation(&self) -> u64 {
+        let written = self.written.as_ref().unwrap_or(&self.document);
+        written.generation
     }
 
     /// What the file says, shared with memory where both are alike.
