@@ -218,8 +218,10 @@ mod tests {
     fn what_was_known_at_the_start_counts_from_then_on_and_hints_are_cut() {
         let mut leases = Leases::default();
         let year = 365 * 24 * 3600;
+        assert!(!leases.has_begun() && !leases.is_due(at(u64::MAX)));
         let hints = [(key(1), 0), (key(2), 3600), (key(3), year)];
         leases.begin(at(100), hints.into_iter());
+        assert!(leases.has_begun());
         assert_eq!(leases.sizes().0, 2, "no age needs no entry");
         let ages = [1, 2, 3].map(|n| u64::from(leases.age_s(at(100), &key(n))));
         assert_eq!(ages, [0, 3600, RESTORED_AGE_MAX.as_secs()]);
