@@ -7,6 +7,7 @@
 mod assembly;
 mod binary;
 mod dns_name;
+pub(crate) mod packed;
 mod protocol;
 mod scope;
 

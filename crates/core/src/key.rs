@@ -132,6 +132,11 @@ impl PeerKey {
         }
     }
 
+    /// The key with these bytes, which were taken from a key.
+    pub(crate) const fn of_known(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The public half of `key`. Always valid: RFC 8032 makes secret scalars multiples of 8 below 8 times the order of
     /// the base point, so the product is neither the neutral element nor of small order, and it is encoded canonically.
     pub(crate) fn of_signing_key(key: &SigningKey) -> Self {

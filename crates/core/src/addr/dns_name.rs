@@ -23,6 +23,11 @@ impl DnsName {
         &self.0
     }
 
+    /// The name with this text, which was taken from a name.
+    pub(super) fn of_known(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The name that is spelled exactly so.
     pub(super) fn from_canonical(text: &str) -> Option<Self> {
         let is_usual = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
