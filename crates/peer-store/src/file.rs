@@ -559,6 +559,7 @@ impl TheFile {
         if merged.set != *state.set {
             shared.publish(&mut state, merged.set, &changes);
         }
+        document.share(&state.set);
         if let Some(found) = state.newer_version {
             tracing::warn!("{}", shared.read_only(found));
         } else if !render::says(&document, &state.set) || document.is_unlike_its_bytes() {

@@ -12,7 +12,7 @@ use btcfed_core::PeerSet;
 use btcfed_core::ban::{Ban, BanTarget};
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::Forgotten;
-use btcfed_core::set::PackedPeer;
+use btcfed_core::set::{PackedPeer, Packer, PeerView};
 use btcfed_core::store::SkippedEntry;
 use btcfed_core::time::Timestamp;
 
@@ -27,7 +27,7 @@ use crate::text::guard::{self, Refusal};
 use crate::text::piece::{Damage, Item, Piece, Says};
 use crate::text::quick;
 use crate::text::rows;
-use crate::text::run::{Before, Run};
+use crate::text::run::{Before, Believed, Run, Walk};
 use crate::text::spell::{self, Style};
 use crate::text::split::{self, Head, List, Part, Split, is_marker};
 
@@ -187,17 +187,17 @@ impl Document {
     /// Reads a text around its canonical entries, which are not even split into lines. False when something in it is in
     /// doubt, so that all of it must be looked at.
     fn parse_around(&mut self, source: &str, reader: &Reader<'_>) -> bool {
-        let mut taken = Vec::new();
+        let mut taken = Packer::default();
         let mut places = Vec::new();
         let split = split::split_around(source, &mut |text| {
             let (record, extent) = reader.canonical(text)?;
             let start = source.len() - text.len();
             places.push(start..start + extent.bytes);
-            taken.push(record);
+            record.add_to(&mut taken);
             Some(extent)
         });
         let is_read =
-            split.is_some_and(|split| self.take(source, &split, reader, taken).is_empty());
+            split.is_some_and(|split| self.take(source, &split, reader, taken.finish()).is_empty());
         if is_read && !self.bom && places.len() == self.peers().count() {
             self.places = places;
         }
@@ -579,6 +579,23 @@ impl Document {
         skipped
     }
 
+    /// Makes entries that say what a set says share its memory.
+    pub(crate) fn share(&mut self, set: &PeerSet) {
+        let runs = self.pieces.iter_mut().filter_map(|piece| match piece {
+            Piece::Run(run) => Some(run),
+            Piece::Text(_) | Piece::Head(..) | Piece::List(..) | Piece::Item(_) => None,
+        });
+        for run in runs {
+            let mut walk = Walk::new(set);
+            for peer in &mut run.records {
+                let known = walk.find(peer.key()).map(PeerView::to_packed);
+                if let Some(known) = known.filter(|known| known == peer) {
+                    *peer = known;
+                }
+            }
+        }
+    }
+
     /// Everything the file says.
     pub(crate) fn set(&self) -> PeerSet {
         PeerSet::from_packed(
@@ -661,7 +678,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// The canonical entry that a text begins with, if it may be believed.
-    fn canonical(&self, text: &str) -> Option<(PackedPeer, Extent)> {
+    fn canonical(&self, text: &str) -> Option<(Believed, Extent)> {
         if let Some((record, entry)) = self.before.same(text)
             && canonical::ends_before(text.get(entry.len()..)?, entry)
         {
@@ -670,7 +687,7 @@ impl Reader<'_> {
                 lines: entry.bytes().filter(|byte| *byte == b'\n').count(),
                 indent: spell::indent_of(entry),
             };
-            return Some((record.clone(), extent));
+            return Some((Believed::Known(record.clone()), extent));
         }
         let entry = self.before.is_quick.then(|| canonical::read(text))??;
         let record = self.before.believe(entry.record, self.trust)?;
@@ -706,7 +723,7 @@ impl Reader<'_> {
         {
             let state_extra = Arc::new([]);
             return Says::Peer {
-                record,
+                record: record.into(),
                 state_extra,
             };
         }

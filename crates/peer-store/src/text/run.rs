@@ -8,7 +8,7 @@ use std::sync::Arc;
 use btcfed_core::PeerSet;
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::PeerRecord;
-use btcfed_core::set::{PackedPeer, PeerView};
+use btcfed_core::set::{PackedPeer, Packer, PeerView};
 
 use crate::text::document::Document;
 use crate::text::entry::Trust;
@@ -67,6 +67,31 @@ impl Piece {
             Self::Item(item)
         };
         run.records.into_iter().map(apart).collect()
+    }
+}
+
+/// A peer that was read.
+pub(crate) enum Believed {
+    /// It says what it said before.
+    Known(PackedPeer),
+    New(Box<PeerRecord>),
+}
+
+impl Believed {
+    pub(crate) fn add_to(self, packer: &mut Packer) {
+        match self {
+            Self::Known(peer) => packer.push_packed(peer),
+            Self::New(record) => packer.push(&record),
+        }
+    }
+}
+
+impl From<Believed> for PackedPeer {
+    fn from(believed: Believed) -> Self {
+        match believed {
+            Believed::Known(peer) => peer,
+            Believed::New(record) => (*record).into(),
+        }
     }
 }
 
@@ -131,7 +156,7 @@ impl<'a> Before<'a> {
     }
 
     /// The record as it is to be taken over, if it is one that was known, or all of the file is trusted.
-    pub(crate) fn believe(&self, mut record: PeerRecord, trust: Trust) -> Option<PackedPeer> {
+    pub(crate) fn believe(&self, mut record: PeerRecord, trust: Trust) -> Option<Believed> {
         if let Some(known) = self.find(&record.key) {
             let rtt = known.view().stats().mean_rtt;
             let micros = |rtt: std::time::Duration| rtt.as_micros();
@@ -140,10 +165,10 @@ impl<'a> Before<'a> {
                 record.stats.mean_rtt = rtt;
             }
             if *known == record {
-                return Some(known.clone());
+                return Some(Believed::Known(known.clone()));
             }
         }
-        (trust == Trust::Ours).then(|| record.into())
+        (trust == Trust::Ours).then(|| Believed::New(Box::new(record)))
     }
 
     /// What was known of a peer.

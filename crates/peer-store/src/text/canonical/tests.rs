@@ -1,10 +1,11 @@
-use btcfed_core::set::PackedPeer;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use btcfed_core::set::PackedPeer;
 use btcfed_core::testing::{test_key, test_record};
 use btcfed_core::time::Timestamp;
-use btcfed_core::{Ban, BanReason, BanTarget, Issuer, PeerSet, SignedRecord};
+use btcfed_core::{
+    Ban, BanReason, BanTarget, Issuer, Now, PeerOp, PeerPatch, PeerSet, SignedRecord,
+};
 
 use super::*;
 use crate::text::checksum::{Checksum, checksum_of};
@@ -239,4 +240,36 @@ fn of_too_many_bad_entries_each_one_past_the_limit_is_damage_and_ours_are_still_
     let text = format!("peers:\n{}", "\t- a\n".repeat(MAX_UNREADABLE * 3));
     let read = Document::parse(text.as_bytes(), &Document::default(), NOW);
     assert!((1..=MAX_UNREADABLE).contains(&read.damage.len()));
+}
+
+#[test]
+fn entries_share_the_memory_of_the_set_whatever_their_order() {
+    let (_, whole) = document_of((1..100).map(test_record));
+    let start = whole.find("  - public_key").unwrap();
+    let end = whole.find("bans:").unwrap();
+    let mut entries: Vec<&str> = whole[start..end].split("  - public_key").skip(1).collect();
+    entries.reverse();
+    let list: String = entries
+        .iter()
+        .map(|entry| format!("  - public_key{entry}"))
+        .collect();
+    let text = format!("{}{list}{}", &whole[..start], &whole[end..]);
+    let mut document = Document::parse(text.as_bytes(), &Document::default(), NOW);
+    let set = document.set();
+    let sharing = |document: &Document| {
+        let is_shared =
+            |peer: &&PackedPeer| set.view(peer.key()).unwrap().to_packed().is_one_with(peer);
+        document.peers().filter(is_shared).count()
+    };
+    assert_eq!((document.peers().count(), sharing(&document)), (99, 0));
+    document.share(&set);
+    assert_eq!(sharing(&document), 99);
+    assert_eq!(String::from_utf8(document.bytes()).unwrap(), text);
+    // What the set says otherwise stays as the file has it.
+    let mut other = set.get(&test_key(5)).unwrap();
+    other.name = Some("other".into());
+    let update = PeerPatch::one(PeerOp::Update(Box::new(other)));
+    let (changed, _) = set.apply(&update, Now::default()).unwrap();
+    document.share(&changed);
+    assert_eq!(document.set(), set);
 }
