@@ -356,11 +356,15 @@ fn y_is_reduced(bytes: &[u8; 32]) -> bool {
 }
 
 /// `head` followed by `tail`; the three lengths agree at every call.
-fn join<const N: usize>(head: &[u8], tail: &[u8]) -> [u8; N] {
+fn join<const N: usize, const HEAD: usize, const TAIL: usize>(
+    head: &[u8; HEAD],
+    tail: &[u8; TAIL],
+) -> [u8; N] {
+    const { assert!(HEAD + TAIL == N) };
     let mut joined = [0; N];
-    for (to, from) in joined.iter_mut().zip(head.iter().chain(tail)) {
-        *to = *from;
-    }
+    let (start, end) = joined.split_at_mut(HEAD);
+    start.copy_from_slice(head);
+    end.copy_from_slice(tail);
     joined
 }
 

@@ -16,6 +16,7 @@ use btcfed_core::set::{PackedPeer, Packer, PeerView};
 use btcfed_core::store::SkippedEntry;
 use btcfed_core::time::Timestamp;
 
+use crate::disk::displaced::Print;
 use crate::merge::same_words;
 use crate::sections::layout;
 use crate::text::amend::remark;
@@ -24,6 +25,7 @@ use crate::text::checksum::{Checksum, check};
 use crate::text::decode::{block_style, decode};
 use crate::text::entry::{self, Trust};
 use crate::text::guard::{self, Refusal};
+use crate::text::lengths::Lengths;
 use crate::text::piece::{Damage, Item, Piece, Says};
 use crate::text::quick;
 use crate::text::rows;
@@ -62,6 +64,8 @@ pub(crate) struct Document {
     /// Where the entry of each peer is in the text just read, if all of them were canonical; else nothing. Kept only for
     /// as long as that text is.
     pub(crate) places: Vec<Range<usize>>,
+    /// Which bytes its pieces are, one after the other, if they are those of a file.
+    pub(crate) print: Option<Print>,
 }
 
 impl Default for Document {
@@ -79,6 +83,7 @@ impl Default for Document {
             withheld: BTreeSet::new(),
             doubts: BTreeSet::new(),
             places: Vec::new(),
+            print: None,
         }
     }
 }
@@ -127,7 +132,7 @@ impl Document {
         let source = block_style(text);
         let mut document = Self {
             bom,
-            checksum: check(text),
+            checksum: check(text.as_bytes()),
             unrolled: matches!(source, Cow::Owned(_)),
             ..Self::default()
         };
@@ -157,7 +162,7 @@ impl Document {
         let mut forced = BTreeSet::new();
         for pass in 1..=MAX_PASSES {
             let split = split::split(&source, &forced);
-            let suspects = document.take(&source, &split, &reader, Vec::new());
+            let suspects = document.take(&source, &split, &reader, (Vec::new(), &[]));
             let more = suspects
                 .into_iter()
                 .filter(|line| forced.insert(*line))
@@ -181,7 +186,7 @@ impl Document {
 
     /// True when a file is exactly as a store wrote it.
     pub(crate) fn is_ours(bytes: &[u8]) -> bool {
-        std::str::from_utf8(bytes).is_ok_and(|text| check(text) == Checksum::Matches)
+        check(bytes) == Checksum::Matches
     }
 
     /// Reads a text around its canonical entries, which are not even split into lines. False when something in it is in
@@ -196,8 +201,10 @@ impl Document {
             record.add_to(&mut taken);
             Some(extent)
         });
-        let is_read =
-            split.is_some_and(|split| self.take(source, &split, reader, taken.finish()).is_empty());
+        let is_read = split.is_some_and(|split| {
+            self.take(source, &split, reader, (taken.finish(), &places))
+                .is_empty()
+        });
         if is_read && !self.bom && places.len() == self.peers().count() {
             self.places = places;
         }
@@ -223,7 +230,7 @@ impl Document {
         source: &str,
         split: &Split,
         reader: &Reader<'_>,
-        taken: Vec<PackedPeer>,
+        (taken, mut places): (Vec<PackedPeer>, &[Range<usize>]),
     ) -> Vec<usize> {
         self.pieces.clear();
         self.damage.clear();
@@ -237,7 +244,10 @@ impl Document {
             match chunk.part {
                 Part::Run(run) => {
                     has_peers = true;
-                    self.run(text, line, taken.by_ref().take(run.entries).collect());
+                    let (here, rest) = places.split_at_checked(run.entries).unwrap_or_default();
+                    places = rest;
+                    let records = taken.by_ref().take(run.entries).collect();
+                    self.run(text, line, records, here.iter().map(Range::len).collect());
                 }
                 Part::Garbage => self.damaged(line, format!("not YAML: {}", cut(text))),
                 Part::Text => {
@@ -308,7 +318,7 @@ impl Document {
     }
 
     /// Adds peers that were read already.
-    fn run(&mut self, text: &str, line: usize, records: Vec<PackedPeer>) {
+    fn run(&mut self, text: &str, line: usize, records: Vec<PackedPeer>, lengths: Lengths) {
         let style = Style {
             indent: spell::indent_of(text),
             ..self.style
@@ -317,6 +327,7 @@ impl Document {
             style,
             line,
             records,
+            lengths,
         }));
     }
 
@@ -333,7 +344,8 @@ impl Document {
             } if state_extra.is_empty()
                 && spell::spells(&record.to_record(), style, &item.text) =>
             {
-                self.push_canonical(record.clone(), style, item.line);
+                let add = |run: &mut Run| run.push(record.clone(), item.text.len());
+                self.extend_run(style, item.line, add);
             }
             Says::Peer { .. } | Says::Ban(_) | Says::Forgotten(..) | Says::Bad(_) => {
                 self.pieces.push(Piece::Item(item));
@@ -341,15 +353,16 @@ impl Document {
         }
     }
 
-    /// Adds a peer in the store's own spelling.
-    pub(crate) fn push_canonical(&mut self, record: PackedPeer, style: Style, line: usize) {
+    /// Adds peers in the store's own spelling to the run at the end, which is a new one unless the last piece is one of
+    /// this style.
+    pub(crate) fn extend_run(&mut self, style: Style, line: usize, add: impl FnOnce(&mut Run)) {
         match self.pieces.last_mut() {
-            Some(Piece::Run(run)) if run.style == style => run.records.push(record),
-            _ => self.pieces.push(Piece::Run(Run {
-                style,
-                line,
-                records: vec![record],
-            })),
+            Some(Piece::Run(run)) if run.style == style => add(run),
+            _ => {
+                let mut run = Run::new(style, line);
+                add(&mut run);
+                self.pieces.push(Piece::Run(run));
+            }
         }
     }
 
@@ -648,22 +661,20 @@ impl Document {
 
     /// The bytes of the file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut out = self.room();
+        let mut out = Vec::with_capacity(self.len());
+        out.extend_from_slice(self.mark().as_bytes());
         self.pieces.iter().for_each(|piece| piece.write(&mut out));
-        out.into_bytes()
-    }
-
-    /// About as many bytes as the file has.
-    pub(crate) fn size_hint(&self) -> usize {
-        self.pieces.iter().map(Piece::size_hint).sum()
-    }
-
-    /// An empty text, except for its mark, with room for all of the file.
-    pub(crate) fn room(&self) -> String {
-        const BOM: char = '\u{feff}';
-        let mut out = String::with_capacity(self.size_hint() + BOM.len_utf8());
-        out.extend(self.bom.then_some(BOM));
         out
+    }
+
+    /// How many bytes the file has.
+    pub(crate) fn len(&self) -> usize {
+        self.mark().len() + self.pieces.iter().map(Piece::len).sum::<usize>()
+    }
+
+    /// What stands before everything else.
+    pub(crate) const fn mark(&self) -> &'static str {
+        if self.bom { "\u{feff}" } else { "" }
     }
 }
 
@@ -684,7 +695,7 @@ impl Reader<'_> {
         {
             let extent = Extent {
                 bytes: entry.len(),
-                lines: entry.bytes().filter(|byte| *byte == b'\n').count(),
+                lines: canonical::count_lines(entry.as_bytes()),
                 indent: spell::indent_of(entry),
             };
             return Some((Believed::Known(record.clone()), extent));
@@ -692,6 +703,15 @@ impl Reader<'_> {
         let entry = self.before.is_quick.then(|| canonical::read(text))??;
         let record = self.before.believe(entry.record, self.trust)?;
         Some((record, entry.extent))
+    }
+
+    /// How far an entry is trusted: a key that was known before was checked before.
+    fn trust_in(&self, text: &str) -> Trust {
+        let known = || entry::likely_key(text).filter(|key| self.before.find(key).is_some());
+        match self.trust {
+            Trust::Nobody => known().map_or(Trust::Nobody, Trust::Key),
+            trust @ (Trust::Ours | Trust::Key(_)) => trust,
+        }
     }
 
     /// What an entry says, and its text. Without patience, only what is read without the library.
@@ -728,7 +748,7 @@ impl Reader<'_> {
             };
         }
         let says = match list {
-            List::Peers => entry::parse(text, self.trust).map(Says::from),
+            List::Peers => entry::parse(text, self.trust_in(text)).map(Says::from),
             List::Bans => rows::ban(text, self.now).map(|ban| Says::Ban(Arc::new(ban))),
             List::Forgotten => rows::forgotten(text).map(|(key, mark)| Says::Forgotten(key, mark)),
         };

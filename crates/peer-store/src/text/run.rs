@@ -12,6 +12,8 @@ use btcfed_core::set::{PackedPeer, Packer, PeerView};
 
 use crate::text::document::Document;
 use crate::text::entry::Trust;
+use crate::text::ink;
+use crate::text::lengths::Lengths;
 use crate::text::piece::{Item, Piece, Says};
 use crate::text::spell::{self, Style};
 use crate::text::split::List;
@@ -25,22 +27,37 @@ pub(crate) struct Run {
     pub(crate) line: usize,
     /// What they say.
     pub(crate) records: Vec<PackedPeer>,
+    /// How long their texts are.
+    pub(crate) lengths: Lengths,
 }
 
 impl Run {
+    /// A run of nobody.
+    pub(crate) fn new(style: Style, line: usize) -> Self {
+        Self {
+            style,
+            line,
+            records: Vec::new(),
+            lengths: Lengths::default(),
+        }
+    }
+
+    /// Adds a peer whose entry has so many bytes.
+    pub(crate) fn push(&mut self, record: PackedPeer, bytes: usize) {
+        self.records.push(record);
+        self.lengths.push(bytes);
+    }
+
     /// Adds their text to `out`.
-    pub(crate) fn write(&self, out: &mut String) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         for record in &self.records {
             spell::push_entry(out, &record.to_record(), &[], self.style);
         }
     }
 
-    /// About as many bytes as their text has.
-    pub(crate) fn size_hint(&self) -> usize {
-        self.records
-            .iter()
-            .map(|record| spell::len_hint(record.view()))
-            .sum()
+    /// How many bytes their text has.
+    pub(crate) fn len(&self) -> usize {
+        self.lengths.bytes()
     }
 }
 
@@ -52,8 +69,9 @@ impl Piece {
         };
         let mut line = run.line;
         let apart = |record: PackedPeer| {
-            let mut text = String::with_capacity(spell::len_hint(record.view()));
+            let mut text = Vec::with_capacity(spell::LEN_HINT);
             spell::push_entry(&mut text, &record.to_record(), &[], run.style);
+            let text = ink::into_text(text);
             let item = Item {
                 list: List::Peers,
                 line,
@@ -103,7 +121,8 @@ pub(crate) struct Before<'a> {
     places: &'a [Range<usize>],
     /// Where the next one probably is: files keep their order.
     next: Cell<usize>,
-    index: OnceCell<HashMap<&'a PeerKey, usize>>,
+    /// Where each record is; nothing where they are sorted, so that this can be found without.
+    index: OnceCell<Option<HashMap<&'a PeerKey, usize>>>,
     /// Canonical entries may be read without the library.
     pub(crate) is_quick: bool,
 }
@@ -177,15 +196,23 @@ impl<'a> Before<'a> {
         let place = match self.records.get(self.next.get()).filter(is_it) {
             Some(_) => self.next.get(),
             None if self.records.is_empty() => return None,
-            None => *self.index.get_or_init(|| self.index()).get(key)?,
+            None => match self.index.get_or_init(|| self.index()) {
+                Some(index) => *index.get(key)?,
+                None => self
+                    .records
+                    .binary_search_by(|peer| peer.key().cmp(key))
+                    .ok()?,
+            },
         };
         self.next.set(place + 1);
         self.records.get(place).copied()
     }
 
-    fn index(&self) -> HashMap<&'a PeerKey, usize> {
-        let keys = self.records.iter().map(|record| record.key());
-        keys.enumerate().map(|(place, key)| (key, place)).collect()
+    fn index(&self) -> Option<HashMap<&'a PeerKey, usize>> {
+        let keys = || self.records.iter().map(|record| record.key());
+        let is_sorted = keys().is_sorted_by(|one, next| one < next);
+        let places = || keys().enumerate().map(|(place, key)| (key, place));
+        (!is_sorted).then(|| places().collect())
     }
 }
 

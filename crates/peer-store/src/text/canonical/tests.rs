@@ -10,6 +10,7 @@ use btcfed_core::{
 use super::*;
 use crate::text::checksum::{Checksum, checksum_of};
 use crate::text::document::{Document, MAX_UNREADABLE};
+use crate::text::ink;
 use crate::text::quick;
 use crate::text::render::{Stamp, render};
 use crate::text::spell::Style;
@@ -30,9 +31,9 @@ fn texts() -> Vec<String> {
     signed.record = Some(SignedRecord::sign(&secret, 7, &addrs).unwrap());
     signed.set_signed_addresses(&addrs);
     for record in [met, signed] {
-        let mut text = String::new();
+        let mut text = Vec::new();
         spell::push_entry(&mut text, &record, &[], Style::default());
-        texts.push(text);
+        texts.push(ink::into_text(text));
     }
     texts
 }
@@ -111,7 +112,7 @@ fn document_of(records: impl IntoIterator<Item = PeerRecord>) -> (Document, Stri
     let rendered = render(&Document::default(), &set, stamp);
     (
         rendered.document,
-        String::from_utf8(rendered.bytes).unwrap(),
+        String::from_utf8(rendered.content.to_vec()).unwrap(),
     )
 }
 
@@ -122,7 +123,7 @@ fn sealed(text: &str) -> String {
         .find(|line| line.starts_with("checksum"))
         .unwrap();
     let after = text.find(line).unwrap() + line.len() + 1;
-    let sum = checksum_of(&text.as_bytes()[after..]);
+    let sum = checksum_of([&text.as_bytes()[after..]]);
     text.replacen(line, &format!("checksum: {sum}"), 1)
 }
 
@@ -228,8 +229,9 @@ fn of_too_many_bad_entries_each_one_past_the_limit_is_damage_and_ours_are_still_
     for more in [0, 1, 3] {
         let bad = "  - *x\n".repeat(MAX_UNREADABLE + more);
         let by_hand = format!("  - {{public_key: \"{}\"}}\n", test_key(1));
-        let mut ours = String::new();
+        let mut ours = Vec::new();
         spell::push_entry(&mut ours, &test_record(2), &[], Style::default());
+        let ours = ink::into_text(ours);
         let text = format!("peers:\n{bad}{by_hand}{ours}bans: []\n");
         let read = Document::parse(text.as_bytes(), &Document::default(), NOW);
         assert_eq!(read.bad().count(), MAX_UNREADABLE);
@@ -272,4 +274,30 @@ fn entries_share_the_memory_of_the_set_whatever_their_order() {
     let (changed, _) = set.apply(&update, Now::default()).unwrap();
     document.share(&changed);
     assert_eq!(document.set(), set);
+}
+
+#[test]
+fn bytes_are_found_and_lines_are_counted_as_one_by_one() {
+    let text: Vec<u8> = (0..1000_u32)
+        .map(|n| {
+            if n.wrapping_mul(2_654_435_761) % 7 == 0 {
+                b'\n'
+            } else {
+                0x8a
+            }
+        })
+        .collect();
+    for start in 0..40 {
+        for end in (start..text.len()).step_by(37) {
+            let part = &text[start..end];
+            let ends = part.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(count_lines(part), ends);
+            assert_eq!(
+                find(part, b'\n'),
+                part.iter().position(|byte| *byte == b'\n')
+            );
+            assert_eq!(find(part, b'x'), None);
+        }
+    }
+    assert_eq!(count_lines(&[b'\n'; 1000]), 1000);
 }
