@@ -25,7 +25,6 @@ use crate::text::checksum::{Checksum, check};
 use crate::text::decode::{block_style, decode};
 use crate::text::entry::{self, Trust};
 use crate::text::guard::{self, Refusal};
-use crate::text::lengths::Lengths;
 use crate::text::piece::{Damage, Item, Piece, Says};
 use crate::text::quick;
 use crate::text::rows;
@@ -230,11 +229,11 @@ impl Document {
         source: &str,
         split: &Split,
         reader: &Reader<'_>,
-        (taken, mut places): (Vec<PackedPeer>, &[Range<usize>]),
+        (taken, places): (Vec<PackedPeer>, &[Range<usize>]),
     ) -> Vec<usize> {
         self.pieces.clear();
         self.damage.clear();
-        let mut taken = taken.into_iter();
+        let mut taken = taken.into_iter().zip(places.iter().map(Range::len));
         let (mut suspects, mut has_peers) = (Vec::new(), false);
         let (mut next_line, mut unreadable) = (1, 0);
         for chunk in &split.chunks {
@@ -244,10 +243,7 @@ impl Document {
             match chunk.part {
                 Part::Run(run) => {
                     has_peers = true;
-                    let (here, rest) = places.split_at_checked(run.entries).unwrap_or_default();
-                    places = rest;
-                    let records = taken.by_ref().take(run.entries).collect();
-                    self.run(text, line, records, here.iter().map(Range::len).collect());
+                    self.run(text, line, taken.by_ref().take(run.entries));
                 }
                 Part::Garbage => self.damaged(line, format!("not YAML: {}", cut(text))),
                 Part::Text => {
@@ -317,18 +313,16 @@ impl Document {
         })
     }
 
-    /// Adds peers that were read already.
-    fn run(&mut self, text: &str, line: usize, records: Vec<PackedPeer>, lengths: Lengths) {
+    /// Adds peers that were read already, each with the length of its entry.
+    fn run(&mut self, text: &str, line: usize, peers: impl Iterator<Item = (PackedPeer, usize)>) {
         let style = Style {
             indent: spell::indent_of(text),
             ..self.style
         };
-        self.pieces.push(Piece::Run(Run {
-            style,
-            line,
-            records,
-            lengths,
-        }));
+        let mut run = Run::new(style, line);
+        run.records.reserve_exact(peers.size_hint().0);
+        peers.for_each(|(peer, bytes)| run.push(peer, bytes));
+        self.pieces.push(Piece::Run(run));
     }
 
     /// Adds an entry. Of one in the store's own spelling only the meaning is kept.

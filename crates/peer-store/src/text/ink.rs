@@ -99,7 +99,9 @@ pub(crate) fn push_rtt(out: &mut Vec<u8>, rtt: Duration) {
             }
         }
         // Writing to memory cannot fail.
-        Err(_) if micros % 1000 == 0 => write!(out, "{}", micros / 1000).unwrap_or_default(),
+        Err(_) if micros.is_multiple_of(1000) => {
+            write!(out, "{}", micros / 1000).unwrap_or_default()
+        }
         Err(_) => write!(out, "{}.{:03}", micros / 1000, micros % 1000).unwrap_or_default(),
     }
 }

@@ -83,14 +83,7 @@ fn an_edit_of_the_same_length_between_two_saves_is_taken_in_and_nothing_old_is_c
         "{written}"
     );
     assert!(!written.contains("alice") && written.contains("failed: 2"));
-    let name = |number| {
-        store
-            .snapshot()
-            .get(&test_key(number))
-            .unwrap()
-            .name
-            .clone()
-    };
+    let name = |number| store.snapshot().get(&test_key(number)).unwrap().name;
     assert_eq!(name(2).as_deref(), Some("carol"));
     touch(&store, 3);
     assert!(place.read().contains("failed: 3"));
