@@ -526,3 +526,27 @@ impl Verifier for VerifiedBefore {
         vec![true; checks.len()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use btcfed_core::testing::test_key;
+
+    #[test]
+    fn a_key_that_was_checked_is_trusted_and_no_other_is() {
+        let off_the_curve = (0..=255_u8)
+            .filter_map(|byte| PeerKey::from_trusted_bytes(&[byte; 32]).ok())
+            .find(|key| PeerKey::from_bytes(key.as_bytes()).is_err())
+            .unwrap();
+        let known = test_key(1);
+        for trust in [Trust::Nobody, Trust::Key(known)] {
+            assert_eq!(trust.key(&known.to_string()), Ok(known));
+            assert!(trust.key(&off_the_curve.to_string()).is_err());
+        }
+        let trust = Trust::Key(off_the_curve);
+        assert_eq!(trust.key(&off_the_curve.to_string()), Ok(off_the_curve));
+        assert_eq!(trust.key(&known.to_string()), Ok(known));
+        let text = format!("- public_key: '{known}' # mine\n  addresses: []\n");
+        assert_eq!(likely_key(&text), Some(known));
+    }
+}
