@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use btcfed_core::store::{Applied, StoreError};
 use btcfed_core::{Issuer, Now, PeerKey, PeerOp, PeerPatch, PeerRecord, PeerSet, PeerView};
 use btcfed_peer_store::{FilePeerStore, StoreOptions};
 
@@ -196,28 +197,41 @@ impl Bench {
         let disk = Arc::new(MemoryDisk::with(&self.path(), &self.canonical));
         let store = self.open(&disk)?;
         let keys: Vec<PeerKey> = self.records.iter().map(|record| record.key).collect();
-        let touched = |count: usize| -> Result<Duration, String> {
+        let touched = |count: usize| -> Result<(Duration, Duration), String> {
             let ops = keys.iter().take(count).map(|key| PeerOp::ContactSucceeded {
                 key: *key,
                 addr: None,
             });
             apply(&store, &ops.collect())?;
+            disk.spent();
             let start = Instant::now();
             store.flush().map_err(|e| e.to_string())?;
-            Ok(start.elapsed())
+            Ok((start.elapsed(), disk.spent()))
         };
+        let whole = |count: usize| touched(count).map(|(all, _)| all);
+        let without_disk =
+            |count: usize| touched(count).map(|(all, disk)| all.saturating_sub(disk));
+        let all = self.records.len();
+        let set = PeerSet::from_parts(self.records.iter().cloned(), [], []);
         let contenders = vec![
             Contender::new("serde_json, pretty", || {
                 serde_json::to_vec_pretty(&self.text)
                     .map(drop)
                     .map_err(|e| e.to_string())
             }),
-            Contender::timed("store, one peer changed", || touched(1)),
-            Contender::timed("store, 1 % of the peers changed", || {
-                touched(self.records.len() / 100)
+            Contender::timed("store, one peer changed", || whole(1)),
+            Contender::timed("the same, without the disk", || without_disk(1)),
+            Contender::timed("store, 1 % of the peers changed", || whole(all / 100)),
+            Contender::timed("the same, without the disk", || without_disk(all / 100)),
+            Contender::timed("store, every peer changed", || whole(all)),
+            Contender::timed("the same, without the disk", || without_disk(all)),
+            Contender::timed("store, every peer new", || {
+                self.save_new(|store| store.replace_all(&set))
             }),
-            Contender::timed("store, every peer changed", || touched(self.records.len())),
-            Contender::timed("store, every peer new", || self.save_new()),
+            Contender::timed("store, every peer new, by a patch", || {
+                let patch = self.create_all();
+                self.save_new(|store| store.apply(&patch))
+            }),
             Contender::new("serde_yaml", || {
                 serde_yaml::to_string(&self.text)
                     .map(drop)
@@ -227,13 +241,19 @@ impl Bench {
         race(&self.title("save"), rounds, contenders)
     }
 
-    /// Memory included: the caller waits for both.
-    fn save_new(&self) -> Result<Duration, String> {
+    /// Memory included: the caller waits for both. Preparing the change is not.
+    fn save_new(
+        &self,
+        change: impl Fn(&FilePeerStore) -> Result<Applied, StoreError>,
+    ) -> Result<Duration, String> {
         let store = self.open(&Arc::new(MemoryDisk::default()))?;
-        let patch = self.create_all();
         let start = Instant::now();
-        apply(&store, &patch)?;
-        Ok(start.elapsed())
+        let applied = change(&store).map_err(|e| e.to_string())?;
+        let time = start.elapsed();
+        applied
+            .durable
+            .then_some(time)
+            .ok_or_else(|| "not saved".to_owned())
     }
 
     fn changing(&self, rounds: usize) -> Result<String, String> {

@@ -7,6 +7,7 @@
 mod assembly;
 mod binary;
 mod dns_name;
+pub(crate) mod packed;
 mod protocol;
 mod scope;
 
@@ -150,23 +151,23 @@ impl PeerAddr {
     /// `None` for every other text, whether or not it is an address.
     #[must_use]
     pub fn from_canonical_text(text: &str) -> Option<Self> {
-        let (protocol, rest) = text.strip_prefix('/')?.split_once('/')?;
-        let (value, port) = match rest.split_once("/tcp/") {
-            Some((value, port)) => (value, Some(read_port(port).ok()?)),
+        let (protocol, rest) = split_at_slash(text.strip_prefix('/')?)?;
+        let (value, port) = match split_at_slash(rest) {
+            Some((value, rest)) => (value, Some(read_port(rest.strip_prefix("tcp/")?).ok()?)),
             None => (rest, None),
         };
         let name = || DnsName::from_canonical(value);
-        let host = match protocol {
-            "ip4" => Host::Ip4(value.parse().ok()?),
-            "ip6" => {
+        let host = match protocol.as_bytes() {
+            b"ip4" => Host::Ip4(value.parse().ok()?),
+            b"ip6" => {
                 let ip: Ipv6Addr = value.parse().ok()?;
                 let is_canonical = ip.to_ipv4_mapped().is_none() && ip.to_string() == value;
                 is_canonical.then_some(Host::Ip6(ip))?
             }
-            "dns" => Host::Dns(name()?),
-            "dns4" => Host::Dns4(name()?),
-            "dns6" => Host::Dns6(name()?),
-            "dnsaddr" => Host::Dnsaddr(name()?),
+            b"dns" => Host::Dns(name()?),
+            b"dns4" => Host::Dns4(name()?),
+            b"dns6" => Host::Dns6(name()?),
+            b"dnsaddr" => Host::Dnsaddr(name()?),
             _ => return None,
         };
         let is_whole = port.is_some() || matches!(host, Host::Dnsaddr(_));
@@ -300,6 +301,12 @@ impl FromStr for AddrWithId {
     }
 }
 
+/// What is before the first slash, and what is after it. The parts of an address are short.
+fn split_at_slash(text: &str) -> Option<(&str, &str)> {
+    let place = text.bytes().position(|byte| byte == b'/')?;
+    Some((text.get(..place)?, text.get(place + 1..)?))
+}
+
 /// Reads the component called `name`, taking its value from `parts`.
 fn read_component<'a>(
     name: &str,
@@ -354,10 +361,20 @@ fn read_ip<T: FromStr>(text: &str) -> Result<T, AddrError> {
 
 /// Reads a decimal port without sign or leading zeros: one port, one spelling.
 fn read_port(text: &str) -> Result<u16, AddrError> {
-    let canonical =
-        text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    let port = if canonical { text.parse().ok() } else { None };
-    port.ok_or_else(|| malformed(format!("{} is not a port (0 to 65535)", quote(text))))
+    canonical_port(text)
+        .ok_or_else(|| malformed(format!("{} is not a port (0 to 65535)", quote(text))))
+}
+
+fn canonical_port(text: &str) -> Option<u16> {
+    let is_canonical = matches!(text.as_bytes(), [b'0'] | [b'1'..=b'9', ..]);
+    if !is_canonical || text.len() > 5 {
+        return None;
+    }
+    let number = text.bytes().try_fold(0_u32, |sum, digit| {
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+        Some(sum * 10 + u32::from(digit))
+    });
+    number.and_then(|port| port.try_into().ok())
 }
 
 /// Accepts any value that cannot disturb a terminal or a line of a file.

@@ -132,6 +132,11 @@ impl PeerKey {
         }
     }
 
+    /// The key with these bytes, which were taken from a key.
+    pub(crate) const fn of_known(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The public half of `key`. Always valid: RFC 8032 makes secret scalars multiples of 8 below 8 times the order of
     /// the base point, so the product is neither the neutral element nor of small order, and it is encoded canonically.
     pub(crate) fn of_signing_key(key: &SigningKey) -> Self {
@@ -351,11 +356,15 @@ fn y_is_reduced(bytes: &[u8; 32]) -> bool {
 }
 
 /// `head` followed by `tail`; the three lengths agree at every call.
-fn join<const N: usize>(head: &[u8], tail: &[u8]) -> [u8; N] {
+fn join<const N: usize, const HEAD: usize, const TAIL: usize>(
+    head: &[u8; HEAD],
+    tail: &[u8; TAIL],
+) -> [u8; N] {
+    const { assert!(HEAD + TAIL == N) };
     let mut joined = [0; N];
-    for (to, from) in joined.iter_mut().zip(head.iter().chain(tail)) {
-        *to = *from;
-    }
+    let (start, end) = joined.split_at_mut(HEAD);
+    start.copy_from_slice(head);
+    end.copy_from_slice(tail);
     joined
 }
 

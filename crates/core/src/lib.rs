@@ -42,6 +42,7 @@ pub mod key;
 pub mod limits;
 pub mod metrics;
 pub mod network;
+mod packing;
 pub mod patch;
 pub mod peer;
 pub mod protocol;

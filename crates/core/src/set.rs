@@ -1,9 +1,16 @@
 //! A consistent picture of everything known: peers, bans, forgotten keys. Changed only by applying patches.
 
 mod bounds;
+mod chunk;
+mod coding;
 mod entry;
 mod packed;
+mod peers;
 mod tree;
+mod view;
+
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -20,14 +27,17 @@ use crate::time::{Now, Timestamp};
 
 pub use bounds::SetBounds;
 pub use entry::{SetEntry, SetPlace};
-pub use packed::{PackedPeer, Packer, PeerView};
+pub use packed::{PackedPeer, Packer};
+use peers::Peers;
 use tree::Tree;
+pub use view::PeerView;
+use view::{packed, packed_again};
 
 /// Peers, bans and forgotten keys at one moment. Cheap to clone, and cheap to change: clones share all that is alike, and
 /// a patch costs what it changes, however many peers there are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PeerSet {
-    peers: Tree<PeerKey, PackedPeer>,
+    peers: Peers,
     bans: Tree<BanTarget, Ban>,
     forgotten: Tree<PeerKey, Forgotten>,
 }
@@ -41,7 +51,9 @@ impl PeerSet {
         bans: impl IntoIterator<Item = Ban>,
         forgotten: impl IntoIterator<Item = (PeerKey, Forgotten)>,
     ) -> Self {
-        Self::from_packed(peers.into_iter().map(PackedPeer::from), bans, forgotten)
+        let mut packer = Packer::default();
+        peers.into_iter().for_each(|record| packer.push(&record));
+        Self::from_packed(packer.finish(), bans, forgotten)
     }
 
     /// [`from_parts`](Self::from_parts) of peers that are packed already: none of them is copied where that can be avoided.
@@ -51,9 +63,8 @@ impl PeerSet {
         bans: impl IntoIterator<Item = Ban>,
         forgotten: impl IntoIterator<Item = (PeerKey, Forgotten)>,
     ) -> Self {
-        let peers = peers.into_iter().map(|peer| (*peer.key(), peer));
         let mut set = Self {
-            peers: Tree::from_entries(peers.collect()),
+            peers: Peers::of(peers.into_iter().collect()),
             ..Self::default()
         };
         for ban in bans {
@@ -81,7 +92,7 @@ impl PeerSet {
     /// True when no peer is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.peers.is_empty()
+        self.peers.len() == 0
     }
 
     /// The peer with this key. Whoever wants to know one thing of it asks its [`view`](Self::view).
@@ -93,13 +104,13 @@ impl PeerSet {
     /// The peer with this key, to be read field by field.
     #[must_use]
     pub fn view(&self, key: &PeerKey) -> Option<PeerView<'_>> {
-        self.peers.get(key).map(PackedPeer::view)
+        self.peers.view(key)
     }
 
     /// True when the peer is known.
     #[must_use]
     pub fn contains(&self, key: &PeerKey) -> bool {
-        self.peers.contains_key(key)
+        self.view(key).is_some()
     }
 
     /// All peers in the order of their keys. Whoever looks for some of them walks over the [`views`](Self::views).
@@ -114,12 +125,15 @@ impl PeerSet {
 
     /// Peers whose keys come after `after`, in the order of their keys: the basis of paging.
     pub fn views_after(&self, after: Option<&PeerKey>) -> impl Iterator<Item = PeerView<'_>> {
-        self.peers.iter_after(after).map(|(_, peer)| peer.view())
+        self.peers.views_after(after)
     }
 
     /// Peers with this address.
     pub fn find_by_addr(&self, addr: &PeerAddr) -> impl Iterator<Item = PeerView<'_>> {
-        self.views().filter(|peer| peer.has_address(addr))
+        let mut packed = Vec::new();
+        addr.pack(&mut packed);
+        self.views()
+            .filter(move |peer| peer.has_packed_address(&packed))
     }
 
     /// Every ban, lapsed ones included.
@@ -157,25 +171,14 @@ impl PeerSet {
     /// What has to be told to somebody who knows `old`, in the order of the keys, bans last.
     #[must_use]
     pub fn changes_since(&self, old: &Self) -> Vec<PeerChange> {
-        let mut changes = Vec::new();
-        // Both are sorted, so they are walked side by side.
-        let (mut before, mut after) = (old.peers.iter().peekable(), self.peers.iter().peekable());
-        loop {
-            let order = match (before.peek(), after.peek()) {
-                (None, None) => break,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(_), None) => Ordering::Less,
-                (Some((old, _)), Some((new, _))) => old.cmp(new),
-            };
-            let old = if order.is_le() { before.next() } else { None };
-            let new = if order.is_ge() { after.next() } else { None };
-            changes.extend(match (old, new) {
-                (Some((key, _)), None) => Some(PeerChange::Removed(*key)),
-                (None, Some((key, _))) => Some(PeerChange::Added(*key)),
-                (Some((key, old)), Some((_, new))) if old != new => Some(PeerChange::Updated(*key)),
-                (Some(_), Some(_)) | (None, None) => None,
-            });
-        }
+        let differences = self.peers.differences(&old.peers).into_iter();
+        let mut changes: Vec<PeerChange> = differences
+            .map(|(key, order)| match order {
+                Ordering::Less => PeerChange::Added(key),
+                Ordering::Equal => PeerChange::Updated(key),
+                Ordering::Greater => PeerChange::Removed(key),
+            })
+            .collect();
         let lifted = old
             .bans
             .keys()
@@ -193,7 +196,8 @@ impl PeerSet {
     /// one of the two came from the other by patches, however many peers there are.
     #[must_use]
     pub fn differing_peers(&self, old: &Self) -> Vec<PeerKey> {
-        self.peers.differing_keys(&old.peers, PackedPeer::eq)
+        let differences = self.peers.differences(&old.peers).into_iter();
+        differences.map(|(key, _)| key).collect()
     }
 
     /// Applies a patch: all of it or, on error, nothing.
@@ -278,7 +282,7 @@ impl PeerSet {
         self.mark_if_banned(&mut record, now);
         record.stats.first_seen = record.stats.first_seen.or(Some(now));
         changes.push(PeerChange::Added(record.key));
-        self.peers.insert(record.key, record.into());
+        self.peers.put(&record.key, &packed(&record));
         Ok(())
     }
 
@@ -289,7 +293,7 @@ impl PeerSet {
         }
         self.mark_if_banned(&mut record, now);
         let key = record.key;
-        self.peers.insert(key, record.into());
+        self.peers.put(&key, &packed(&record));
         Ok(PeerChange::Updated(key))
     }
 
@@ -418,15 +422,16 @@ impl PeerSet {
         }
     }
 
-    /// Changes a known peer; false, and nothing done, for an unknown one.
+    /// Changes a known peer; false, and nothing done, for an unknown one. `change` is shown no signed record, and the one there
+    /// is stays unless it sets another.
     fn change(&mut self, key: &PeerKey, change: impl FnOnce(&mut PeerRecord)) -> bool {
-        let Some(mut record) = self.get(key) else {
+        let Some(known) = self.view(key) else {
             return false;
         };
+        let mut record = known.to_unsigned();
         change(&mut record);
-        if let Some(peer) = self.peers.get_mut(key) {
-            *peer = record.into();
-        }
+        let body = packed_again(&record, known);
+        self.peers.put(key, &body);
         true
     }
 

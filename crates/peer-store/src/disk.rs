@@ -9,7 +9,7 @@ pub(crate) mod watch;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -39,6 +39,19 @@ pub trait Disk: Send + Sync + fmt::Debug {
         bytes: &[u8],
         like: Option<&FileInfo>,
     ) -> io::Result<Box<dyn PendingFile>>;
+
+    /// [`write_new`](Self::write_new) of parts, one after the other. A disk that can write them without joining them does.
+    ///
+    /// # Errors
+    /// As for [`write_new`](Self::write_new).
+    fn write_parts(
+        &self,
+        path: &Path,
+        parts: &[&[u8]],
+        like: Option<&FileInfo>,
+    ) -> io::Result<Box<dyn PendingFile>> {
+        self.write_new(path, &parts.concat(), like)
+    }
 
     /// Holds the file at `path` open, so that its content can be read after it was replaced.
     ///
@@ -190,6 +203,9 @@ pub struct FileInfo {
     pub owner: Option<(u32, u32)>,
 }
 
+/// Bytes of small parts that are written at once.
+const GATHERED: usize = 64 * 1024;
+
 /// Longest chain of symbolic links that is followed, as in Linux.
 const MAX_LINKS: usize = 40;
 
@@ -204,13 +220,16 @@ impl Disk for OsDisk {
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let file = open_at_once(path)?;
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "not a regular file",
             ));
         }
-        let mut bytes = Vec::new();
+        // Room for one byte more, by which the end is found.
+        let room = metadata.len().min(limit).saturating_add(1);
+        let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
@@ -221,14 +240,28 @@ impl Disk for OsDisk {
         bytes: &[u8],
         like: Option<&FileInfo>,
     ) -> io::Result<Box<dyn PendingFile>> {
+        self.write_parts(path, &[bytes], like)
+    }
+
+    fn write_parts(
+        &self,
+        path: &Path,
+        parts: &[&[u8]],
+        like: Option<&FileInfo>,
+    ) -> io::Result<Box<dyn PendingFile>> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         restrict(&mut options, like);
-        let mut file = options.open(path)?;
+        let file = options.open(path)?;
         if let Some(like) = like {
             imitate(&file, like)?;
         }
-        file.write_all(bytes)?;
+        // Small parts are gathered; one that is larger than what they are gathered in goes straight into the file.
+        let mut gathered = BufWriter::with_capacity(GATHERED, file);
+        parts.iter().try_for_each(|part| gathered.write_all(part))?;
+        let file = gathered
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         Ok(Box::new(OsFile(file)))
     }
 

@@ -27,9 +27,10 @@ use crate::migration;
 use crate::sections::layout::Layout;
 use crate::shared::{Dirty, Shared};
 use crate::text::checksum::Checksum;
+use crate::text::content::Content;
 use crate::text::document::{Document, FORMAT_VERSION, cut};
 use crate::text::piece::Piece;
-use crate::text::render::{self, Rendered, Stamp, render_with};
+use crate::text::render::{self, Stamp, render_with};
 use crate::worker::PATIENCE;
 use recovery::is_edit_of;
 
@@ -64,6 +65,8 @@ pub(crate) struct TheFile {
     /// What it says under `sections`.
     sections: Layout,
     print: Option<Print>,
+    /// The bytes of the file while a save may copy out of them: they have this print.
+    at_hand: Vec<u8>,
     /// Which checkpoint the document is, when it is one exactly.
     identity: Option<Identity>,
     info: Option<FileInfo>,
@@ -99,6 +102,7 @@ impl TheFile {
             written: None,
             sections: Layout::default(),
             print: None,
+            at_hand: Vec::new(),
             identity: None,
             info: None,
             past: VecDeque::new(),
@@ -232,6 +236,7 @@ impl TheFile {
         let print = Print::of(&bytes);
         if self.print == Some(print) {
             self.unfinished = None;
+            self.at_hand = bytes;
             return Ok(Outcome::Same);
         }
         if let Some(written) = self.written.take() {
@@ -239,7 +244,9 @@ impl TheFile {
             self.document = written;
         }
         let started = Instant::now();
-        let bytes = self.migrate(target, bytes)?;
+        let migrated = self.migrate(target, &bytes)?;
+        let is_as_found = migrated.is_none();
+        let bytes = migrated.unwrap_or(bytes);
         let (document, base) = self.parse(target, &bytes);
         let is_cut = document.is_listless() && document.checksum != Checksum::Matches;
         if is_cut && !self.was_read && self.restore(target) {
@@ -272,6 +279,7 @@ impl TheFile {
         self.identity = is_checkpoint.then_some(Identity::of(document.generation, print));
         let changes = self.adopt(document);
         self.print = Some(print);
+        self.document.print = self.print.filter(|_| is_as_found);
         let metrics = &self.shared.options.metrics;
         metrics.count("peer_store_loads", 1);
         metrics.count("peer_store_adopted_changes", as_count(changes.len()));
@@ -302,20 +310,20 @@ impl TheFile {
         }
     }
 
-    /// The content in the version that is written now. What it was is kept first.
-    fn migrate(&mut self, target: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    /// The content in the version that is written now, when it is of an older one. What it was is kept first.
+    fn migrate(&mut self, target: &Path, bytes: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let options = &self.shared.options;
-        let text = std::str::from_utf8(&bytes).ok();
+        let text = std::str::from_utf8(bytes).ok();
         let Some(migrated) = text.and_then(|text| migration::run(text, &options.migrations)) else {
-            return Ok(bytes);
+            return Ok(None);
         };
         let before = base::before_path(target);
-        replace::replace(&*options.disk, &before, &bytes, self.info.as_ref())?;
+        replace::replace(&*options.disk, &before, &[bytes], self.info.as_ref())?;
         tracing::info!(path = %target.display(), kept = %before.display(), "the peers file is of an older version; it will be written in the new one");
         self.must_write = true;
         let mut state = self.shared.state();
         state.hard_since.get_or_insert_with(Instant::now);
-        Ok(migrated.into_bytes())
+        Ok(Some(migrated.into_bytes()))
     }
 
     /// Takes over an edit that was written into a file while a save replaced it: as if it had come before that save.
@@ -413,7 +421,8 @@ impl TheFile {
     /// next save tries again.
     pub(crate) fn write_base(&mut self, target: &Path) {
         if self.stale_since.is_some() && (!self.is_another() || self.is_newest(target)) {
-            self.write_checkpoint_copy(target);
+            let bytes = self.saved_bytes(target);
+            self.write_checkpoint_copy(target, &[&bytes]);
         }
         self.stale_since = None;
     }
@@ -425,16 +434,26 @@ impl TheFile {
         self.base(target).is_none_or(is_older)
     }
 
+    /// The bytes that were saved: those of the file, which are faster to read than to spell, unless they are others by now.
+    fn saved_bytes(&self, target: &Path) -> Vec<u8> {
+        let bytes = self.disk().read(target, self.shared.options.max_file_bytes);
+        let is_saved =
+            |bytes: &Vec<u8>| self.print.is_some() && self.print == Some(Print::of(bytes));
+        match bytes.ok().filter(is_saved) {
+            Some(bytes) if self.document.print == self.print => bytes,
+            Some(_) | None => self.document.bytes(),
+        }
+    }
+
     /// Makes what was saved the base, also when somebody has written over the file since. A failure costs the copy.
-    fn write_checkpoint_copy(&mut self, target: &Path) {
+    fn write_checkpoint_copy(&mut self, target: &Path, parts: &[&[u8]]) {
         if self.stale_since.take().is_none() {
             return;
         }
-        let bytes = self.document.bytes();
         let (disk, now) = (self.disk(), self.shared.now());
         let like = self.info.as_ref();
         let copies = self.shared.tuning().backups;
-        match base::write(&*disk, target, &bytes, like, now, (self.is_risky, copies)) {
+        match base::write(&*disk, target, parts, like, now, (self.is_risky, copies)) {
             Ok(()) => self.is_risky = false,
             Err(error) => tracing::warn!(%error, "the copy of the peers file is not up to date"),
         }
@@ -610,6 +629,7 @@ impl TheFile {
         if merged.set != *state.set {
             shared.publish(&mut state, merged.set, &changes);
         }
+        document.share(&state.set);
         if let Some(found) = state.newer_version {
             tracing::warn!("{}", shared.read_only(found));
         } else if !render::says(&document, &state.set) || document.is_unlike_its_bytes() {
@@ -665,7 +685,9 @@ impl TheFile {
         target: &Path,
         is_last: bool,
     ) -> Result<bool, StoreError> {
-        if matches!(self.look(journal, target, false)?, Outcome::Unfinished) {
+        let looked = self.look_before_saving(journal, target, false);
+        let at_hand = std::mem::take(&mut self.at_hand);
+        if matches!(looked?, Outcome::Unfinished) {
             return Ok(false);
         }
         let started = Instant::now();
@@ -682,12 +704,18 @@ impl TheFile {
         let tables = (!self.sections.says(&tables, now))
             .then(|| self.sections.write(&tables, self.document.style.eol));
         let is_news = self.must_write || tables.is_some() || !render::says(&self.document, &set);
-        if is_news && let Err(error) = self.write(target, &set, tables.as_deref()) {
-            self.shared.state().dirty.merge(dirty);
-            return Err(error);
+        let mut written = None;
+        if is_news {
+            match self.write(target, &at_hand, &set, tables.as_deref()) {
+                Ok(content) => written = Some(content),
+                Err(error) => {
+                    self.shared.state().dirty.merge(dirty);
+                    return Err(error);
+                }
+            }
         }
         self.shared.tables.saved(tables_ticket);
-        self.renew_journal(journal, target, &set, is_news, is_last);
+        self.renew_journal(journal, target, &set, written.as_ref(), is_last);
         let mut state = self.shared.state();
         state.generation = state.generation.max(self.document.generation);
         state.skipped = self.document.skipped();
@@ -704,35 +732,42 @@ impl TheFile {
         Ok(true)
     }
 
-    /// Makes the file say what `set` says, and `tables` under its sections when these changed.
-    fn write(
+    /// Makes the file say what `set` says, and `tables` under its sections when these changed. What did not change is
+    /// copied out of the file, if its bytes are at hand. Returns what was written.
+    fn write<'a>(
         &mut self,
         target: &Path,
+        at_hand: &'a [u8],
         set: &PeerSet,
         tables: Option<&str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Content<'a>, StoreError> {
         let started = Instant::now();
         self.keep_damage(target)?;
         let known = self.shared.state().generation;
         let generation = known.max(self.document.generation).saturating_add(1);
         let now = self.shared.now();
         let stamp = Stamp { generation, now };
-        let rendered = render_with(&self.document, set, tables, stamp);
-        let Rendered { document, bytes } = self.read_back(target, rendered, set, tables, stamp)?;
+        let is_it = self.document.print.is_some() && self.document.print == self.print;
+        let at_hand = if is_it { at_hand } else { b"" };
+        let rendered = render_with(&self.document, at_hand, set, tables, stamp);
+        let rendered = self.read_back(target, rendered, set, tables, stamp)?;
+        let (mut document, content) = (rendered.document, rendered.content);
+        let parts = content.parts();
         // Until the last step is done nobody knows which content is there; the next look finds out.
         let before = self.print.take();
         self.identity = None;
         let like = self.info.as_ref().or(self.like.as_ref());
-        let held = replace::replace(&*self.disk(), target, &bytes, like)?;
-        let print = Print::of(&bytes);
+        let held = replace::replace(&*self.disk(), target, &parts, like)?;
+        let print = Print::of_parts(&parts);
         self.print = Some(print);
+        document.print = self.print;
         self.identity = Some(Identity::of(generation, print));
         let info = self.disk().metadata(target).ok();
         let looked_at = std::mem::replace(&mut self.info, info);
         self.sections = Layout::parse(document.sections(), &self.sections, now);
         let known = std::mem::replace(&mut self.document, document);
         let replaced = self.written.take().unwrap_or(known);
-        self.remember(replaced.clone());
+        self.remember(&replaced);
         if let Some(held) = held {
             let before = before.unwrap_or_else(|| Print::of(&[]));
             let said = (replaced, before);
@@ -744,10 +779,10 @@ impl TheFile {
         }
         let metrics = &self.shared.options.metrics;
         metrics.count("peer_store_saves", 1);
-        metrics.count("peer_store_saved_bytes", as_count(bytes.len()));
+        metrics.count("peer_store_saved_bytes", as_count(print.bytes()));
         metrics.time("peer_store_save", started.elapsed());
-        tracing::debug!(path = %target.display(), generation, bytes = bytes.len(), "peers file saved");
-        Ok(())
+        tracing::debug!(path = %target.display(), generation, bytes = print.bytes(), "peers file saved");
+        Ok(content)
     }
 }
 

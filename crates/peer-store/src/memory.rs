@@ -391,7 +391,7 @@ impl Inner {
         }
         // Until the last step is done nobody knows which content is there.
         *print = None;
-        replace(&*self.disk, &target, bytes, like.as_ref())?;
+        replace(&*self.disk, &target, &[bytes], like.as_ref())?;
         *print = Some(Print::of(bytes));
         Ok(())
     }

@@ -3,26 +3,49 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use btcfed_peer_store::{Disk, FileInfo, PendingFile};
 
-type Files = BTreeMap<PathBuf, Arc<[u8]>>;
+type Files = BTreeMap<PathBuf, Arc<Vec<u8>>>;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryDisk(Mutex<Files>);
+pub(crate) struct MemoryDisk {
+    files: Mutex<Files>,
+    /// How long reading and writing took since somebody asked, in nanoseconds.
+    spent: AtomicU64,
+}
 
 impl MemoryDisk {
     /// A disk with one file.
     pub(crate) fn with(path: &Path, bytes: &[u8]) -> Self {
-        let files = [(path.to_path_buf(), Arc::from(bytes))];
-        Self(Mutex::new(files.into()))
+        let files = [(path.to_path_buf(), Arc::new(bytes.to_vec()))];
+        Self {
+            files: Mutex::new(files.into()),
+            spent: AtomicU64::new(0),
+        }
+    }
+
+    /// How long reading and writing took since this was last asked.
+    pub(crate) fn spent(&self) -> Duration {
+        Duration::from_nanos(self.spent.swap(0, Ordering::Relaxed))
+    }
+
+    fn spend<T>(&self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.spent.fetch_add(nanos, Ordering::Relaxed);
+        done
     }
 
     /// Adds a file.
     pub(crate) fn put(&self, path: &Path, bytes: &[u8]) {
-        self.files().insert(path.to_path_buf(), bytes.into());
+        let bytes = Arc::new(bytes.to_vec());
+        self.files().insert(path.to_path_buf(), bytes);
     }
 
     /// What a file holds; nothing when it is missing.
@@ -33,10 +56,10 @@ impl MemoryDisk {
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, path: &Path) -> io::Result<Arc<[u8]>> {
+    fn get(&self, path: &Path) -> io::Result<Arc<Vec<u8>>> {
         let found = self.files().get(path).cloned();
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -65,16 +88,26 @@ impl Disk for MemoryDisk {
     }
 
     fn read(&self, path: &Path, _: u64) -> io::Result<Vec<u8>> {
-        self.get(path).map(|bytes| bytes.to_vec())
+        self.spend(|| self.get(path).map(|bytes| bytes.to_vec()))
     }
 
     fn write_new(
         &self,
         path: &Path,
         bytes: &[u8],
+        like: Option<&FileInfo>,
+    ) -> io::Result<Box<dyn PendingFile>> {
+        self.write_parts(path, &[bytes], like)
+    }
+
+    fn write_parts(
+        &self,
+        path: &Path,
+        parts: &[&[u8]],
         _: Option<&FileInfo>,
     ) -> io::Result<Box<dyn PendingFile>> {
-        self.files().insert(path.to_path_buf(), bytes.into());
+        let bytes = Arc::new(self.spend(|| parts.concat()));
+        self.files().insert(path.to_path_buf(), bytes);
         Ok(Box::new(Written))
     }
 

@@ -23,13 +23,31 @@ impl DnsName {
         &self.0
     }
 
-    /// The name that is spelled exactly so.
+    /// The name with this text, which was taken from a name.
+    pub(super) fn of_known(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The name that is spelled exactly so. Takes only what [`FromStr`] takes as it is, in one pass.
     pub(super) fn from_canonical(text: &str) -> Option<Self> {
-        let is_usual = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
-        if text.ends_with('.') || !text.bytes().all(is_usual) {
-            return None;
+        let (mut label, mut is_number) = (0, true);
+        for byte in text.bytes() {
+            match byte {
+                b'.' if label > 0 => (label, is_number) = (0, true),
+                b'0'..=b'9' => label += 1,
+                b'a'..=b'z' | b'-' | b'_' => (label, is_number) = (label + 1, false),
+                _ => return None,
+            }
+            if label > MAX_LABEL {
+                return None;
+            }
         }
-        text.parse().ok()
+        let ends_in_number = || {
+            let last = text.len().checked_sub(label).and_then(|at| text.get(at..));
+            last.is_none_or(is_number_text)
+        };
+        let is_name = label > 0 && text.len() <= MAX_NAME && !is_number && !ends_in_number();
+        is_name.then(|| Self(text.into()))
     }
 }
 
@@ -79,7 +97,7 @@ impl FromStr for DnsName {
         if name.parse::<Ipv4Addr>().is_ok() {
             return refuse("an IP address; use /ip4/");
         }
-        if is_number(last) {
+        if is_number_text(last) {
             return refuse("ends in a number, which resolvers read as an IP address; use /ip4/");
         }
         let is_lower = !name.bytes().any(|b| b.is_ascii_uppercase());
@@ -103,7 +121,7 @@ impl fmt::Debug for DnsName {
 }
 
 /// True for a decimal or `0x` hexadecimal number. No top-level domain is one (RFC 3696).
-fn is_number(label: &str) -> bool {
+fn is_number_text(label: &str) -> bool {
     let hex = label
         .strip_prefix("0x")
         .or_else(|| label.strip_prefix("0X"));

@@ -83,7 +83,7 @@ impl PeerSet {
 
 /// True when more addresses than `max` were not written by the operator.
 fn is_crowded(peer: PeerView<'_>, max: usize) -> bool {
-    let sources: Vec<AddressSource> = peer.addresses().map(|known| known.source).collect();
+    let sources: Vec<AddressSource> = peer.address_sources().collect();
     let by_others = sources.iter().rev();
     by_others
         .take_while(|source| **source != AddressSource::Operator)

@@ -76,8 +76,8 @@ impl PeerSet {
             SetEntry::Ban(target, None) => drop(self.bans.remove(&target)),
             SetEntry::Forgotten(key, Some(mark)) => drop(self.forgotten.insert(key, mark)),
             SetEntry::Forgotten(key, None) => drop(self.forgotten.remove(&key)),
-            SetEntry::Peer(key, Some(record)) => drop(self.peers.insert(key, record)),
-            SetEntry::Peer(key, None) => drop(self.peers.remove(&key)),
+            SetEntry::Peer(key, Some(peer)) => self.peers.put(&key, peer.view().body().0),
+            SetEntry::Peer(key, None) => self.peers.remove(&key),
         }
     }
 

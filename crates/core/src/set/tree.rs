@@ -76,6 +76,31 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
         }
     }
 
+    /// The last of the entries whose keys are `before` something: those at the beginning, in the order of the keys.
+    pub(super) fn last_where(&self, before: impl Fn(&K) -> bool) -> Option<(&K, &V)> {
+        // The node before the path goes down, where a bound is lower than all keys that are left below it.
+        let (mut node, mut left) = (&*self.root, None);
+        loop {
+            match node {
+                Node::Inner(children) => {
+                    let at = children.partition_point(|(bound, _)| before(bound));
+                    let at = at.saturating_sub(1);
+                    if let Some((_, child)) = at.checked_sub(1).and_then(|at| children.get(at)) {
+                        left = Some(&**child);
+                    }
+                    node = &*children.get(at)?.1;
+                }
+                Node::Leaf(entries) => {
+                    let at = entries.partition_point(|(key, _)| before(key));
+                    match at.checked_sub(1).and_then(|at| entries.get(at)) {
+                        Some((key, value)) => return Some((key, value)),
+                        None => node = left.take()?,
+                    }
+                }
+            }
+        }
+    }
+
     pub(super) fn contains_key(&self, key: &K) -> bool {
         self.get(key).is_some()
     }
@@ -168,10 +193,6 @@ impl<K: Ord, V> Tree<K, V> {
 impl<K, V> Tree<K, V> {
     pub(super) const fn len(&self) -> usize {
         self.len
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.len == 0
     }
 }
 
@@ -444,7 +465,7 @@ mod tests {
             for key in model.keys().copied().collect::<Vec<_>>() {
                 tree.remove(&key);
             }
-            assert!(tree.is_empty() && tree.iter().next().is_none());
+            assert!(tree.len() == 0 && tree.iter().next().is_none());
         }
     }
 

@@ -104,7 +104,7 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> 
     })
 }
 
-/// Makes `bytes` the base, and the base before an older copy, of which at most `copies` are kept; when that is `risky`, it
+/// Makes the bytes of `parts` the base, and the base before an older copy, of which at most `copies` are kept; when that is `risky`, it
 /// becomes the copy before the last edit instead. To be called while holding the lock.
 ///
 /// # Errors
@@ -112,7 +112,7 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> 
 pub(crate) fn write(
     disk: &dyn Disk,
     path: &Path,
-    bytes: &[u8],
+    parts: &[&[u8]],
     like: Option<&FileInfo>,
     now: Timestamp,
     (is_risky, copies): (bool, usize),
@@ -127,7 +127,7 @@ pub(crate) fn write(
             retire(disk, path, now, copies)?;
         }
     }
-    replace(disk, &base, bytes, like).map(drop)
+    replace(disk, &base, parts, like).map(drop)
 }
 
 /// Makes the base an older copy, unless there is one of the last minute, and deletes those that are not needed any more.
@@ -227,7 +227,7 @@ mod tests {
         for secs in 0..5 {
             let now = Timestamp::from_secs(secs * 100);
             let copies = if secs == 4 { 0 } else { 5 };
-            write(&OsDisk, &path, b"x", None, now, (false, copies)).unwrap();
+            write(&OsDisk, &path, &[b"x"], None, now, (false, copies)).unwrap();
             let count = old_copies(&OsDisk, &path).unwrap().len();
             assert_eq!(count > 0, (1..4).contains(&secs), "{secs}");
         }
@@ -239,7 +239,7 @@ mod tests {
         let path = dir.path().join("p");
         let save = |text: &str, secs, is_risky| {
             let now = Timestamp::from_secs(secs);
-            write(&OsDisk, &path, text.as_bytes(), None, now, (is_risky, 5)).unwrap();
+            write(&OsDisk, &path, &[text.as_bytes()], None, now, (is_risky, 5)).unwrap();
         };
         let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
         save("1", 0, false);

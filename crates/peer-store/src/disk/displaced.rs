@@ -23,23 +23,17 @@ pub(crate) struct Print(usize, u32, u64);
 impl Print {
     /// Length, CRC-32, and a sum over words that no CRC is a part of.
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        let mix = |sum: u64, word: u64| {
-            (sum ^ word)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .rotate_left(29)
-        };
-        // Four sums side by side, because each step waits for the one before.
-        let (blocks, rest) = bytes.as_chunks::<32>();
-        let mut sums = [0_u64, 1, 2, 3];
-        for block in blocks {
-            let (words, _) = block.as_chunks::<8>();
-            for (sum, word) in sums.iter_mut().zip(words) {
-                *sum = mix(*sum, u64::from_le_bytes(*word));
-            }
+        Self::of_parts(&[bytes])
+    }
+
+    /// [`of`](Self::of) all the bytes of some parts, one after the other.
+    pub(crate) fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut sums = Sums::default();
+        for part in parts {
+            // A little at a time, which the second look finds close at hand.
+            part.chunks(Sums::CHUNK).for_each(|chunk| sums.add(chunk));
         }
-        let rest = rest.iter().map(|byte| u64::from(*byte));
-        let sum = sums.into_iter().chain(rest).fold(0, mix);
-        Self(bytes.len(), crc32fast::hash(bytes), sum)
+        sums.finish()
     }
 
     /// The CRC-32 of these bytes.
@@ -50,6 +44,73 @@ impl Print {
     /// How many bytes it is of.
     pub(crate) const fn bytes(self) -> usize {
         self.0
+    }
+}
+
+/// What a [`Print`] is made of, as the bytes come.
+struct Sums {
+    len: usize,
+    crc: crc32fast::Hasher,
+    /// Four sums side by side, because each step waits for the one before.
+    words: [u64; 4],
+    /// What does not fill a block yet.
+    rest: Vec<u8>,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self {
+            len: 0,
+            crc: crc32fast::Hasher::new(),
+            words: [0, 1, 2, 3],
+            rest: Vec::with_capacity(Self::BLOCK),
+        }
+    }
+}
+
+impl Sums {
+    /// Bytes that are summed at once.
+    const BLOCK: usize = 32;
+
+    /// Bytes that are looked at twice in a row.
+    const CHUNK: usize = 64 * 1024;
+
+    const fn mix(sum: u64, word: u64) -> u64 {
+        (sum ^ word)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+    }
+
+    fn block(&mut self, block: &[u8; Self::BLOCK]) {
+        let (words, _) = block.as_chunks::<8>();
+        for (sum, word) in self.words.iter_mut().zip(words) {
+            *sum = Self::mix(*sum, u64::from_le_bytes(*word));
+        }
+    }
+
+    fn add(&mut self, mut bytes: &[u8]) {
+        self.len += bytes.len();
+        self.crc.update(bytes);
+        if !self.rest.is_empty() {
+            let missing = (Self::BLOCK - self.rest.len()).min(bytes.len());
+            let (head, tail) = bytes.split_at(missing);
+            self.rest.extend_from_slice(head);
+            bytes = tail;
+            let Some(block) = self.rest.first_chunk().copied() else {
+                return;
+            };
+            self.block(&block);
+            self.rest.clear();
+        }
+        let (blocks, rest) = bytes.as_chunks();
+        blocks.iter().for_each(|block| self.block(block));
+        self.rest.extend_from_slice(rest);
+    }
+
+    fn finish(self) -> Print {
+        let rest = self.rest.iter().map(|byte| u64::from(*byte));
+        let sum = self.words.into_iter().chain(rest).fold(0, Self::mix);
+        Print(self.len, self.crc.finalize(), sum)
     }
 }
 
@@ -256,6 +317,26 @@ mod tests {
         assert!(matches!(files.look(100), Late::Edit(_, bytes) if bytes == b"EDIT"));
         files.look(100);
         assert!(!files.is_watching());
+    }
+
+    #[test]
+    fn the_print_of_parts_is_that_of_the_whole_however_it_is_cut() {
+        let bytes: Vec<u8> = (0..=255_u8).cycle().take(300).collect();
+        for length in [0, 1, 31, 32, 33, 64, 300] {
+            let whole = &bytes[..length];
+            for cut in 0..=length {
+                let (head, tail) = whole.split_at(cut);
+                let (middle, end) = tail.split_at(tail.len() / 2);
+                let parts = [head, middle, b"", end];
+                assert_eq!(Print::of_parts(&parts), Print::of(whole), "{length} {cut}");
+            }
+            let mut other = whole.to_vec();
+            for at in 0..length {
+                other[at] ^= 1;
+                assert_ne!(Print::of(&other).2, Print::of(whole).2);
+                other[at] ^= 1;
+            }
+        }
     }
 
     #[test]

@@ -53,12 +53,12 @@ pub(crate) fn name(path: &Path) -> String {
 pub(crate) fn replace(
     disk: &dyn Disk,
     path: &Path,
-    bytes: &[u8],
+    parts: &[&[u8]],
     like: Option<&FileInfo>,
 ) -> Result<Option<Box<dyn HeldFile>>, StoreError> {
     let temp = temporary(path);
     let written = disk
-        .write_new(&temp, bytes, like)
+        .write_parts(&temp, parts, like)
         .map_err(|error| failed("write", &temp, &error))
         .and_then(|file| file.sync().map_err(|error| failed("sync", &temp, &error)))
         .and_then(|()| {
@@ -242,7 +242,7 @@ mod tests {
         }
         assert_eq!(remove_leftovers(&OsDisk, &path), 2);
         assert_eq!(names(dir.path()), [".q.tmp-1", "p", "p.tmp-1"]);
-        replace(&OsDisk, &path, b"new", None).unwrap();
+        replace(&OsDisk, &path, &[b"new"], None).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
     }
 }

@@ -18,14 +18,14 @@ impl TheFile {
     ///
     /// # Errors
     /// The bytes cannot be kept aside. Nothing was written.
-    pub(super) fn read_back(
+    pub(super) fn read_back<'a>(
         &mut self,
         target: &Path,
-        rendered: Rendered,
+        rendered: Rendered<'a>,
         set: &PeerSet,
         tables: Option<&str>,
         stamp: Stamp,
-    ) -> Result<Rendered, StoreError> {
+    ) -> Result<Rendered<'a>, StoreError> {
         let is_whole = self.document.skipped().is_empty() && rendered.document.skipped().is_empty();
         if is_whole || shows_all(&rendered, set, stamp.now) {
             return Ok(rendered);
@@ -37,13 +37,13 @@ impl TheFile {
             style: self.document.style,
             ..Document::default()
         };
-        Ok(render_with(&blank, set, tables, stamp))
+        Ok(render_with(&blank, b"", set, tables, stamp))
     }
 }
 
 /// True when a reader who knows nothing else finds every peer of the set that is written at all.
-fn shows_all(rendered: &Rendered, set: &PeerSet, now: Timestamp) -> bool {
-    let read = Document::parse(&rendered.bytes, &Document::default(), now);
+fn shows_all(rendered: &Rendered<'_>, set: &PeerSet, now: Timestamp) -> bool {
+    let read = Document::parse(&rendered.content.to_vec(), &Document::default(), now);
     let found: HashSet<PeerKey> = read.peers().map(|peer| *peer.key()).collect();
     let withheld = &rendered.document.withheld;
     set.views()

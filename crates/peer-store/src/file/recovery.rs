@@ -16,6 +16,7 @@ use crate::disk::replace::failed;
 use crate::file::{Outcome, TheFile};
 use crate::journal::{self, Found, Journal, Open, journal_path};
 use crate::text::checksum::Checksum;
+use crate::text::content::Content;
 use crate::text::document::Document;
 use crate::text::render::{self, Stamp, render_with};
 
@@ -33,6 +34,21 @@ impl TheFile {
     /// # Errors
     /// Something cannot be read. What could be read was taken in.
     pub(crate) fn look(
+        &mut self,
+        journal: &mut Journal,
+        target: &Path,
+        at_once: bool,
+    ) -> Result<Outcome, StoreError> {
+        let outcome = self.look_before_saving(journal, target, at_once);
+        self.at_hand = Vec::new();
+        outcome
+    }
+
+    /// [`look`](Self::look) that keeps the bytes of a file that did not change at hand.
+    ///
+    /// # Errors
+    /// As for [`look`](Self::look).
+    pub(super) fn look_before_saving(
         &mut self,
         journal: &mut Journal,
         target: &Path,
@@ -72,7 +88,7 @@ impl TheFile {
         }
         if file.generation > self.document.generation && self.identity.is_some() {
             let known = self.document.clone();
-            self.remember(known);
+            self.remember(&known);
         }
         let Some(open) = journal.open.as_ref().filter(|open| open.has_frames()) else {
             return;
@@ -81,7 +97,7 @@ impl TheFile {
         if file.generation > generation {
             let now = self.shared.now();
             let stamp = Stamp { generation, now };
-            self.document = render_with(&self.document, &open.logged, None, stamp).document;
+            self.document = render_with(&self.document, b"", &open.logged, None, stamp).document;
         }
     }
 
@@ -101,15 +117,19 @@ impl TheFile {
         Some(past.cloned().unwrap_or_default())
     }
 
-    /// Remembers a checkpoint that is not the file any more.
-    pub(super) fn remember(&mut self, document: Document) {
-        self.past.push_back(document);
-        let mut total: usize = self.past.iter().map(Document::size_hint).sum();
+    /// Remembers a checkpoint that is not the file any more. One that is too large is not even copied.
+    pub(super) fn remember(&mut self, document: &Document) {
+        if document.len() > MAX_PAST_BYTES {
+            self.past.clear();
+            return;
+        }
+        self.past.push_back(document.clone());
+        let mut total: usize = self.past.iter().map(Document::len).sum();
         while self.past.len() > MAX_PAST || total > MAX_PAST_BYTES {
             let Some(oldest) = self.past.pop_front() else {
                 return;
             };
-            total -= oldest.size_hint();
+            total -= oldest.len();
         }
     }
 
@@ -254,10 +274,9 @@ impl TheFile {
             return Vec::new();
         }
         let read = self.read_generation();
-        let base = self.base(target).filter(|base| {
-            base.document.generation > read
-                && self.identity != Some(base.identity)
-        });
+        let base = self
+            .base(target)
+            .filter(|base| base.document.generation > read && self.identity != Some(base.identity));
         base.map_or_else(Vec::new, |Base { document, .. }| {
             let generation = document.generation;
             self.take_checkpoint(known, &set_of(&document), generation, target)
@@ -300,21 +319,22 @@ impl TheFile {
         Ok(())
     }
 
-    /// After the file says what `set` says: a new journal begins, or none when no change follows or none is wanted. A
+    /// After the file says what `set` says, and was written if it did not: a new journal begins, or none when no change follows or none is wanted. A
     /// failure costs speed and nothing else, because the old journal is older than the file.
     pub(super) fn renew_journal(
         &mut self,
         journal: &mut Journal,
         target: &Path,
         set: &PeerSet,
-        is_news: bool,
+        written: Option<&Content<'_>>,
         is_last: bool,
     ) {
-        if self.shared.options.journal && is_news {
+        if let Some(written) = written.filter(|_| self.shared.options.journal) {
             // Before the journal that continues the copy is gone; and also when there is none any more, because an editor may
             // rename an edit of the save before over this one.
-            self.write_checkpoint_copy(target);
+            self.write_checkpoint_copy(target, &written.parts());
         }
+        let is_news = written.is_some();
         let wants = self.shared.options.journal && !is_last;
         let is_settled = if wants {
             journal.is_usable() && !is_news

@@ -69,7 +69,7 @@ impl TheFile {
             return Ok(None);
         };
         let before = before_path(target);
-        replace(&*self.disk(), &before, &bytes, self.info.as_ref())?;
+        replace(&*self.disk(), &before, &[&bytes], self.info.as_ref())?;
         Ok(Some(before))
     }
 
@@ -85,6 +85,7 @@ impl TheFile {
             self.keep_damage(target)?;
         }
         self.document.pieces.retain(|piece| !is_bad(piece));
+        self.document.print = None;
         self.document.withheld.clear();
         self.document.doubts.clear();
         self.must_write = true;

@@ -24,7 +24,7 @@ fn through_yaml(set: &PeerSet) -> PeerSet {
         generation: 1,
         now: NOW,
     };
-    let bytes = render(&Document::default(), set, stamp).bytes;
+    let bytes = render(&Document::default(), set, stamp).content.to_vec();
     Document::parse(&bytes, &Document::default(), NOW).set()
 }
 

@@ -7,6 +7,7 @@
 use btcfed_core::addr::PeerAddr;
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::{PeerRecord, PeerSource, PeerStatus};
+use btcfed_core::time::Timestamp;
 
 use crate::text::entry::{self, Trust};
 use crate::text::guard::{MAX_ENTRY_BYTES, MAX_LINE_BYTES};
@@ -38,16 +39,11 @@ pub(crate) struct Extent {
 pub(crate) fn read(text: &str) -> Option<Entry> {
     let blanks = text.bytes().take(MAX_INDENT + 1);
     let indent = blanks.take_while(|byte| *byte == b' ').count();
-    let mut lines = Lines {
-        rest: text,
-        indent,
-        count: 0,
-    };
-    let first = lines.line()?;
-    let key = first.get(indent..)?.strip_prefix("- public_key: ")?;
+    let mut lines = Lines::of(text, indent);
+    let key = lines.field(b"- public_key: ")?;
     let key = PeerKey::from_trusted_text(key).ok()?;
-    lines.indent = indent + 2;
-    let source = match lines.field("source: ") {
+    lines.go_in();
+    let source = match lines.field(b"source: ") {
         None => PeerSource::Operator,
         Some(name) => {
             PeerSource::from_name(name).filter(|source| *source != PeerSource::Operator)?
@@ -55,26 +51,26 @@ pub(crate) fn read(text: &str) -> Option<Entry> {
     };
     let mut record = PeerRecord::new(key, source);
     addresses(&mut lines, &mut record)?;
-    if let Some(text) = lines.field("name: ") {
+    if let Some(text) = lines.field(b"name: ") {
         record.name = Some(word(text)?.to_owned());
     }
-    if let Some(text) = lines.field("note: ") {
+    if let Some(text) = lines.field(b"note: ") {
         record.note = Some(word(text)?.to_owned());
     }
-    if let Some(value) = lines.field("pinned: ") {
+    if let Some(value) = lines.field(b"pinned: ") {
         record.pinned = value == "true";
         record.pinned.then_some(())?;
     }
-    if let Some(text) = lines.field("state: ") {
+    if let Some(text) = lines.field(b"state: ") {
         state(text, &mut record)?;
     }
-    let bytes = text.len() - lines.rest.len();
+    let bytes = lines.at;
     let extent = Extent {
         bytes,
         lines: lines.count,
         indent,
     };
-    let is_whole = bytes <= MAX_ENTRY_BYTES && begins_something(lines.rest, indent);
+    let is_whole = bytes <= MAX_ENTRY_BYTES && begins_something(text.get(bytes..)?, indent);
     is_whole.then_some(Entry { record, extent })
 }
 
@@ -98,42 +94,95 @@ fn begins_something(rest: &str, indent: usize) -> bool {
     }
 }
 
+/// The lines of an entry, one after the other.
 struct Lines<'a> {
-    rest: &'a str,
+    text: &'a str,
+    /// Where the next line begins.
+    at: usize,
+    /// Blanks before the fields that are read now.
     indent: usize,
+    /// How many lines were read.
     count: usize,
 }
 
 impl<'a> Lines<'a> {
-    /// The next line, without its end.
-    fn line(&mut self) -> Option<&'a str> {
-        let (line, rest) = self.rest.split_once('\n')?;
-        self.rest = rest;
-        self.count += 1;
-        (line.len() < MAX_LINE_BYTES).then_some(line)
+    const fn of(text: &'a str, indent: usize) -> Self {
+        Self {
+            text,
+            at: 0,
+            indent,
+            count: 0,
+        }
+    }
+
+    /// The next lines are fields of the entry.
+    const fn go_in(&mut self) {
+        self.indent += 2;
     }
 
     /// What the next line says after `name`, if it begins like that.
-    fn field(&mut self, name: &str) -> Option<&'a str> {
-        let (blanks, text) = self.rest.split_at_checked(self.indent)?;
-        let is_field = text.starts_with(name) && blanks.bytes().all(|byte| byte == b' ');
-        if !is_field {
+    #[inline]
+    fn field<const N: usize>(&mut self, name: &[u8; N]) -> Option<&'a str> {
+        let line = self.text.as_bytes().get(self.at..)?;
+        let (blanks, body) = line.split_at_checked(self.indent)?;
+        let (start, value) = body.split_first_chunk::<N>()?;
+        if start != name || !are_blank(blanks) {
             return None;
         }
-        let skipped = self.indent + name.len();
-        self.line()?.get(skipped..)
+        let start = self.indent + N;
+        let longest = value.len().min(MAX_LINE_BYTES.saturating_sub(start));
+        let len = find(value.get(..longest)?, b'\n')?;
+        let start = self.at + start;
+        self.at = start + len + 1;
+        self.count += 1;
+        self.text.get(start..start + len)
     }
+}
+
+/// True for nothing but blanks. Lengths that occur are compared at once.
+fn are_blank(bytes: &[u8]) -> bool {
+    match bytes {
+        [a, b, c, d] => [*a, *b, *c, *d] == *b"    ",
+        _ => bytes.iter().all(|byte| *byte == b' '),
+    }
+}
+
+/// How many lines end in a text. Sums of few bytes fit into one, so that many are made at once.
+pub(crate) fn count_lines(bytes: &[u8]) -> usize {
+    const FEW: usize = 255;
+    let ends = |few: &[u8]| few.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>();
+    bytes.chunks(FEW).map(|few| usize::from(ends(few))).sum()
+}
+
+/// Where a byte is for the first time, eight bytes at a time: lines and values are too short for anything that must be
+/// prepared.
+pub(crate) fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    let pattern = u64::from_le_bytes([wanted; 8]);
+    let (words, rest) = bytes.as_chunks();
+    for (place, word) in words.iter().enumerate() {
+        // The lowest top bit that is set belongs to the first byte that is zero, which is the first one wanted.
+        let other = u64::from_le_bytes(*word) ^ pattern;
+        let zeros = other.wrapping_sub(ONES) & !other & TOPS;
+        if zeros != 0 {
+            return Some(place * 8 + usize::try_from(zeros.trailing_zeros() / 8).unwrap_or(0));
+        }
+    }
+    let before = words.len() * 8;
+    let place = rest.iter().position(|byte| *byte == wanted)?;
+    Some(before + place)
 }
 
 fn addresses(lines: &mut Lines<'_>, record: &mut PeerRecord) -> Option<()> {
     let by = entry::default_source(record.source);
-    match lines.field("addresses:")? {
+    match lines.field(b"addresses:")? {
         " []" => return Some(()),
         "" => {}
         _ => return None,
     }
     record.addresses.reserve_exact(2);
-    while let Some(text) = lines.field("  - ") {
+    while let Some(text) = lines.field(b"  - ") {
         let text = word(text)?;
         let is_first_foreign = record.undialable.is_empty();
         match PeerAddr::from_canonical_text(text) {
@@ -171,8 +220,9 @@ struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    /// The value of the next field, if it has this name.
-    fn field(&mut self, name: &str) -> Option<&'a str> {
+    /// The value of the next field, if it has this name, which is given with what parts it from the value.
+    #[inline]
+    fn field<const N: usize>(&mut self, name: &[u8; N]) -> Option<&'a str> {
         let value = self.open(name)?;
         let end = value.bytes().position(|byte| matches!(byte, b',' | b'}'))?;
         let (value, rest) = value.split_at_checked(end)?;
@@ -181,17 +231,20 @@ impl<'a> Flow<'a> {
     }
 
     /// What follows the name of the next field, if it is this one. The value is still to be taken.
-    fn open(&mut self, name: &str) -> Option<&'a str> {
-        let rest = match self.is_first {
-            true => self.rest,
-            false => self.rest.strip_prefix(", ")?,
-        };
-        let value = rest.strip_prefix(name)?.strip_prefix(": ")?;
+    #[inline]
+    fn open<const N: usize>(&mut self, name: &[u8; N]) -> Option<&'a str> {
+        let start = if self.is_first { 0 } else { 2 };
+        let (comma, field) = self.rest.as_bytes().split_at_checked(start)?;
+        let (found, _) = field.split_first_chunk::<N>()?;
+        if found != name || !(self.is_first || comma == b", ") {
+            return None;
+        }
         self.is_first = false;
-        Some(value)
+        self.rest.get(start + N..)
     }
 
-    fn time(&mut self, name: &str) -> Option<Option<btcfed_core::time::Timestamp>> {
+    #[inline]
+    fn time<const N: usize>(&mut self, name: &[u8; N]) -> Option<Option<Timestamp>> {
         match self.field(name) {
             None => Some(None),
             Some(text) => scalar::exact_time(text).map(Some),
@@ -199,14 +252,16 @@ impl<'a> Flow<'a> {
     }
 
     /// A count that is not zero; zero when it is not there.
-    fn count(&mut self, name: &str) -> Option<u64> {
+    #[inline]
+    fn count<const N: usize>(&mut self, name: &[u8; N]) -> Option<u64> {
         match self.field(name) {
             None => Some(0),
             Some(text) => scalar::quick_count(text).filter(|count| *count > 0),
         }
     }
 
-    fn small_count(&mut self, name: &str) -> Option<u32> {
+    #[inline]
+    fn small_count<const N: usize>(&mut self, name: &[u8; N]) -> Option<u32> {
         u32::try_from(self.count(name)?).ok()
     }
 }
@@ -216,26 +271,26 @@ fn state(text: &str, record: &mut PeerRecord) -> Option<()> {
         rest: text.strip_prefix('{')?,
         is_first: true,
     };
-    if let Some(name) = flow.field("status") {
+    if let Some(name) = flow.field(b"status: ") {
         record.status =
             PeerStatus::from_name(name).filter(|status| *status != PeerStatus::Unknown)?;
     }
-    record.status_since = flow.time("since")?;
+    record.status_since = flow.time(b"since: ")?;
     let stats = &mut record.stats;
-    stats.first_seen = flow.time("first")?;
-    stats.last_seen = flow.time("seen")?;
-    stats.successes = flow.count("ok")?;
-    stats.failures = flow.count("failed")?;
-    stats.consecutive_failures = flow.small_count("streak")?;
-    if let Some(text) = flow.field("rtt_ms") {
+    stats.first_seen = flow.time(b"first: ")?;
+    stats.last_seen = flow.time(b"seen: ")?;
+    stats.successes = flow.count(b"ok: ")?;
+    stats.failures = flow.count(b"failed: ")?;
+    stats.consecutive_failures = flow.small_count(b"streak: ")?;
+    if let Some(text) = flow.field(b"rtt_ms: ") {
         let rtt = scalar::quick_rtt(text)?;
         (!text.ends_with(".000")).then_some(())?;
         stats.mean_rtt = Some(rtt);
     }
-    if let Some(rest) = flow.open("addrs") {
+    if let Some(rest) = flow.open(b"addrs: ") {
         flow.rest = contacts(rest.strip_prefix('[')?, record)?;
     }
-    if let Some(rest) = flow.open("record") {
+    if let Some(rest) = flow.open(b"record: ") {
         let (text, rest) = rest.strip_prefix('"')?.split_once('"')?;
         let signed = entry::signed(text, &record.key, Trust::Ours).ok()?;
         let named = |addr| signed.addresses().contains(addr);
@@ -256,11 +311,11 @@ fn contacts<'a>(mut rest: &'a str, record: &mut PeerRecord) -> Option<&'a str> {
             rest: rest.strip_prefix('{')?,
             is_first: true,
         };
-        let addr = PeerAddr::from_canonical_text(word(flow.field("addr")?)?)?;
+        let addr = PeerAddr::from_canonical_text(word(flow.field(b"addr: ")?)?)?;
         let known = known.find(|known| known.addr == addr)?;
-        known.last_success = flow.time("ok")?;
-        known.last_failure = flow.time("failed")?;
-        known.failures = flow.small_count("streak")?;
+        known.last_success = flow.time(b"ok: ")?;
+        known.last_failure = flow.time(b"failed: ")?;
+        known.failures = flow.small_count(b"streak: ")?;
         let is_met = known.last_success.is_some() || known.last_failure.is_some();
         (is_met || known.failures > 0).then_some(())?;
         rest = flow.rest.strip_prefix('}')?;

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::text::canonical::find;
 use crate::text::piece::Damage;
 use crate::text::split::{List, flow_elements, is_marker};
 
@@ -50,12 +51,32 @@ pub(crate) fn block_style(text: &str) -> Cow<'_, str> {
         }
         None => Cow::Borrowed(text),
     };
+    if !has_flow_list(&text) {
+        return text;
+    }
     List::ALL
         .into_iter()
         .fold(text, |text, list| match unrolled(&text, list) {
             Some(unrolled) => Cow::Owned(unrolled),
             None => text,
         })
+}
+
+/// True when a list that is not empty may begin in flow style. The text is looked at once for all lists, and no line beyond
+/// its first byte that cannot name one.
+fn has_flow_list(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    while let Some(first) = rest.first() {
+        let line = find(rest, b'\n').map_or(rest.len(), |end| end + 1);
+        let may_name = matches!(first, b'p' | b'b' | b'f' | b'"' | b'\'');
+        let is_open = |pair: &[u8]| pair.starts_with(b"[") && !pair.ends_with(b"]");
+        let line_there = rest.get(..line).unwrap_or_default();
+        if may_name && (line_there.ends_with(b"[") || line_there.windows(2).any(is_open)) {
+            return true;
+        }
+        rest = rest.get(line..).unwrap_or_default();
+    }
+    false
 }
 
 /// The text with one list written as `list: [a, b]` unrolled; `None` when there is none such.

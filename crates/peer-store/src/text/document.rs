@@ -12,10 +12,11 @@ use btcfed_core::PeerSet;
 use btcfed_core::ban::{Ban, BanTarget};
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::Forgotten;
-use btcfed_core::set::PackedPeer;
+use btcfed_core::set::{PackedPeer, Packer, PeerView};
 use btcfed_core::store::SkippedEntry;
 use btcfed_core::time::Timestamp;
 
+use crate::disk::displaced::Print;
 use crate::merge::same_words;
 use crate::sections::layout;
 use crate::text::amend::remark;
@@ -27,7 +28,7 @@ use crate::text::guard::{self, Refusal};
 use crate::text::piece::{Damage, Item, Piece, Says};
 use crate::text::quick;
 use crate::text::rows;
-use crate::text::run::{Before, Run};
+use crate::text::run::{Before, Believed, Run, Walk};
 use crate::text::spell::{self, Style};
 use crate::text::split::{self, Head, List, Part, Split, is_marker};
 
@@ -62,6 +63,8 @@ pub(crate) struct Document {
     /// Where the entry of each peer is in the text just read, if all of them were canonical; else nothing. Kept only for
     /// as long as that text is.
     pub(crate) places: Vec<Range<usize>>,
+    /// Which bytes its pieces are, one after the other, if they are those of a file.
+    pub(crate) print: Option<Print>,
 }
 
 impl Default for Document {
@@ -79,6 +82,7 @@ impl Default for Document {
             withheld: BTreeSet::new(),
             doubts: BTreeSet::new(),
             places: Vec::new(),
+            print: None,
         }
     }
 }
@@ -127,7 +131,7 @@ impl Document {
         let source = block_style(text);
         let mut document = Self {
             bom,
-            checksum: check(text),
+            checksum: check(text.as_bytes()),
             unrolled: matches!(source, Cow::Owned(_)),
             ..Self::default()
         };
@@ -157,7 +161,7 @@ impl Document {
         let mut forced = BTreeSet::new();
         for pass in 1..=MAX_PASSES {
             let split = split::split(&source, &forced);
-            let suspects = document.take(&source, &split, &reader, Vec::new());
+            let suspects = document.take(&source, &split, &reader, (Vec::new(), &[]));
             let more = suspects
                 .into_iter()
                 .filter(|line| forced.insert(*line))
@@ -181,23 +185,25 @@ impl Document {
 
     /// True when a file is exactly as a store wrote it.
     pub(crate) fn is_ours(bytes: &[u8]) -> bool {
-        std::str::from_utf8(bytes).is_ok_and(|text| check(text) == Checksum::Matches)
+        check(bytes) == Checksum::Matches
     }
 
     /// Reads a text around its canonical entries, which are not even split into lines. False when something in it is in
     /// doubt, so that all of it must be looked at.
     fn parse_around(&mut self, source: &str, reader: &Reader<'_>) -> bool {
-        let mut taken = Vec::new();
+        let mut taken = Packer::default();
         let mut places = Vec::new();
         let split = split::split_around(source, &mut |text| {
             let (record, extent) = reader.canonical(text)?;
             let start = source.len() - text.len();
             places.push(start..start + extent.bytes);
-            taken.push(record);
+            record.add_to(&mut taken);
             Some(extent)
         });
-        let is_read =
-            split.is_some_and(|split| self.take(source, &split, reader, taken).is_empty());
+        let is_read = split.is_some_and(|split| {
+            self.take(source, &split, reader, (taken.finish(), &places))
+                .is_empty()
+        });
         if is_read && !self.bom && places.len() == self.peers().count() {
             self.places = places;
         }
@@ -223,11 +229,11 @@ impl Document {
         source: &str,
         split: &Split,
         reader: &Reader<'_>,
-        taken: Vec<PackedPeer>,
+        (taken, places): (Vec<PackedPeer>, &[Range<usize>]),
     ) -> Vec<usize> {
         self.pieces.clear();
         self.damage.clear();
-        let mut taken = taken.into_iter();
+        let mut taken = taken.into_iter().zip(places.iter().map(Range::len));
         let (mut suspects, mut has_peers) = (Vec::new(), false);
         let (mut next_line, mut unreadable) = (1, 0);
         for chunk in &split.chunks {
@@ -237,7 +243,7 @@ impl Document {
             match chunk.part {
                 Part::Run(run) => {
                     has_peers = true;
-                    self.run(text, line, taken.by_ref().take(run.entries).collect());
+                    self.run(text, line, taken.by_ref().take(run.entries));
                 }
                 Part::Garbage => self.damaged(line, format!("not YAML: {}", cut(text))),
                 Part::Text => {
@@ -307,17 +313,16 @@ impl Document {
         })
     }
 
-    /// Adds peers that were read already.
-    fn run(&mut self, text: &str, line: usize, records: Vec<PackedPeer>) {
+    /// Adds peers that were read already, each with the length of its entry.
+    fn run(&mut self, text: &str, line: usize, peers: impl Iterator<Item = (PackedPeer, usize)>) {
         let style = Style {
             indent: spell::indent_of(text),
             ..self.style
         };
-        self.pieces.push(Piece::Run(Run {
-            style,
-            line,
-            records,
-        }));
+        let mut run = Run::new(style, line);
+        run.records.reserve_exact(peers.size_hint().0);
+        peers.for_each(|(peer, bytes)| run.push(peer, bytes));
+        self.pieces.push(Piece::Run(run));
     }
 
     /// Adds an entry. Of one in the store's own spelling only the meaning is kept.
@@ -333,7 +338,8 @@ impl Document {
             } if state_extra.is_empty()
                 && spell::spells(&record.to_record(), style, &item.text) =>
             {
-                self.push_canonical(record.clone(), style, item.line);
+                let add = |run: &mut Run| run.push(record.clone(), item.text.len());
+                self.extend_run(style, item.line, add);
             }
             Says::Peer { .. } | Says::Ban(_) | Says::Forgotten(..) | Says::Bad(_) => {
                 self.pieces.push(Piece::Item(item));
@@ -341,15 +347,16 @@ impl Document {
         }
     }
 
-    /// Adds a peer in the store's own spelling.
-    pub(crate) fn push_canonical(&mut self, record: PackedPeer, style: Style, line: usize) {
+    /// Adds peers in the store's own spelling to the run at the end, which is a new one unless the last piece is one of
+    /// this style.
+    pub(crate) fn extend_run(&mut self, style: Style, line: usize, add: impl FnOnce(&mut Run)) {
         match self.pieces.last_mut() {
-            Some(Piece::Run(run)) if run.style == style => run.records.push(record),
-            _ => self.pieces.push(Piece::Run(Run {
-                style,
-                line,
-                records: vec![record],
-            })),
+            Some(Piece::Run(run)) if run.style == style => add(run),
+            _ => {
+                let mut run = Run::new(style, line);
+                add(&mut run);
+                self.pieces.push(Piece::Run(run));
+            }
         }
     }
 
@@ -498,7 +505,8 @@ impl Document {
 
     /// What the line of the checksum says, right or wrong: by it the save is known that an edited file was made from.
     pub(crate) fn claimed_checksum(&self) -> Option<&str> {
-        self.head(Head::Checksum).and_then(|line| claim(line))
+        self.head(Head::Checksum)
+            .and_then(|line| claim(line.as_bytes()))
     }
 
     /// All entries that are kept with their text.
@@ -584,6 +592,23 @@ impl Document {
         skipped
     }
 
+    /// Makes entries that say what a set says share its memory.
+    pub(crate) fn share(&mut self, set: &PeerSet) {
+        let runs = self.pieces.iter_mut().filter_map(|piece| match piece {
+            Piece::Run(run) => Some(run),
+            Piece::Text(_) | Piece::Head(..) | Piece::List(..) | Piece::Item(_) => None,
+        });
+        for run in runs {
+            let mut walk = Walk::new(set);
+            for peer in &mut run.records {
+                let known = walk.find(peer.key()).map(PeerView::to_packed);
+                if let Some(known) = known.filter(|known| known == peer) {
+                    *peer = known;
+                }
+            }
+        }
+    }
+
     /// Everything the file says.
     pub(crate) fn set(&self) -> PeerSet {
         PeerSet::from_packed(
@@ -644,22 +669,20 @@ impl Document {
 
     /// The bytes of the file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut out = self.room();
+        let mut out = Vec::with_capacity(self.len());
+        out.extend_from_slice(self.mark().as_bytes());
         self.pieces.iter().for_each(|piece| piece.write(&mut out));
-        out.into_bytes()
-    }
-
-    /// About as many bytes as the file has.
-    pub(crate) fn size_hint(&self) -> usize {
-        self.pieces.iter().map(Piece::size_hint).sum()
-    }
-
-    /// An empty text, except for its mark, with room for all of the file.
-    pub(crate) fn room(&self) -> String {
-        const BOM: char = '\u{feff}';
-        let mut out = String::with_capacity(self.size_hint() + BOM.len_utf8());
-        out.extend(self.bom.then_some(BOM));
         out
+    }
+
+    /// How many bytes the file has.
+    pub(crate) fn len(&self) -> usize {
+        self.mark().len() + self.pieces.iter().map(Piece::len).sum::<usize>()
+    }
+
+    /// What stands before everything else.
+    pub(crate) const fn mark(&self) -> &'static str {
+        if self.bom { "\u{feff}" } else { "" }
     }
 }
 
@@ -674,20 +697,29 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// The canonical entry that a text begins with, if it may be believed.
-    fn canonical(&self, text: &str) -> Option<(PackedPeer, Extent)> {
+    fn canonical(&self, text: &str) -> Option<(Believed, Extent)> {
         if let Some((record, entry)) = self.before.same(text)
             && canonical::ends_before(text.get(entry.len()..)?, entry)
         {
             let extent = Extent {
                 bytes: entry.len(),
-                lines: entry.bytes().filter(|byte| *byte == b'\n').count(),
+                lines: canonical::count_lines(entry.as_bytes()),
                 indent: spell::indent_of(entry),
             };
-            return Some((record.clone(), extent));
+            return Some((Believed::Known(record.clone()), extent));
         }
         let entry = self.before.is_quick.then(|| canonical::read(text))??;
         let record = self.before.believe(entry.record, self.trust)?;
         Some((record, entry.extent))
+    }
+
+    /// How far an entry is trusted: a key that was known before was checked before.
+    fn trust_in(&self, text: &str) -> Trust {
+        let known = || entry::likely_key(text).filter(|key| self.before.find(key).is_some());
+        match self.trust {
+            Trust::Nobody => known().map_or(Trust::Nobody, Trust::Key),
+            trust @ (Trust::Ours | Trust::Key(_)) => trust,
+        }
     }
 
     /// What an entry says, and its text. Without patience, only what is read without the library.
@@ -719,12 +751,12 @@ impl Reader<'_> {
         {
             let state_extra = Arc::new([]);
             return Says::Peer {
-                record,
+                record: record.into(),
                 state_extra,
             };
         }
         let says = match list {
-            List::Peers => entry::parse(text, self.trust).map(Says::from),
+            List::Peers => entry::parse(text, self.trust_in(text)).map(Says::from),
             List::Bans => rows::ban(text, self.now).map(|ban| Says::Ban(Arc::new(ban))),
             List::Forgotten => rows::forgotten(text).map(|(key, mark)| Says::Forgotten(key, mark)),
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use btcfed_core::ParseError;
 use btcfed_core::addr::{AddrError, AddrWithId, PeerAddr};
 use btcfed_core::identity::{SignatureCheck, StrictVerifier, Verifier};
 use btcfed_core::key::PeerKey;
@@ -49,6 +50,21 @@ pub(crate) enum Trust {
     Ours,
     /// Everything is checked.
     Nobody,
+    /// Everything but this key, which was checked before.
+    Key(PeerKey),
+}
+
+impl Trust {
+    /// The key that a text stands for.
+    pub(crate) fn key(self, text: &str) -> Result<PeerKey, ParseError> {
+        match self {
+            Self::Ours => PeerKey::from_trusted_text(text),
+            Self::Key(known) if PeerKey::from_trusted_text(text).as_ref() == Ok(&known) => {
+                Ok(known)
+            }
+            Self::Key(_) | Self::Nobody => text.parse(),
+        }
+    }
 }
 
 /// Reads the text of one entry, dash included.
@@ -72,7 +88,7 @@ pub(crate) fn parse_yaml(text: &str, trust: Trust) -> Result<Peer, Refusal> {
         text,
         fields: &fields,
     };
-    let key = reader.key()?;
+    let key = reader.key(trust)?;
     reader.peer(key, trust).map_err(|refusal| Refusal {
         key: Some(key),
         ..refusal
@@ -81,11 +97,21 @@ pub(crate) fn parse_yaml(text: &str, trust: Trust) -> Result<Peer, Refusal> {
 
 /// The key in the text of an entry that is no YAML, if a line of it can still be read.
 fn key_in(text: &str) -> Option<PeerKey> {
-    text.lines().find_map(|line| {
+    key_words(text).find_map(|word| word.parse().ok())
+}
+
+/// The key that an entry seems to have, not checked: to look it up among those that were.
+pub(crate) fn likely_key(text: &str) -> Option<PeerKey> {
+    PeerKey::from_trusted_text(key_words(text).next()?).ok()
+}
+
+/// What stands where keys do.
+fn key_words(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
         let (_, rest) = line.split_once("public_key")?;
         let word = rest.trim_start_matches(['"', '\'', ':', ' ']);
         let end = word.find([' ', '"', '\'', ',', '}']).unwrap_or(word.len());
-        word[..end].parse().ok()
+        word.get(..end)
     })
 }
 
@@ -129,11 +155,15 @@ impl Reader<'_> {
         Refusal::at(self.text, needle, reason)
     }
 
-    fn key(&self) -> Result<PeerKey, Refusal> {
+    fn key(&self, trust: Trust) -> Result<PeerKey, Refusal> {
         match self.fields.get("public_key") {
             None => Err(self.refuse("", "public_key is missing")),
-            Some(Value::String(text)) => text
+            // What is spelled like nobody but people spell it is not taken on trust.
+            Some(Value::String(text)) if trust == Trust::Ours => text
                 .parse()
+                .map_err(|error| self.refuse("public_key", format!("{error}"))),
+            Some(Value::String(text)) => trust
+                .key(text)
                 .map_err(|error| self.refuse("public_key", format!("{error}"))),
             Some(_) => Err(self.refuse("public_key", "public_key: expected text")),
         }
@@ -397,7 +427,7 @@ fn checked(bytes: &[u8], key: &PeerKey, trust: Trust) -> Result<SignedRecord, St
     }
     let verifier: &dyn Verifier = match trust {
         Trust::Ours => &VerifiedBefore,
-        Trust::Nobody => &StrictVerifier,
+        Trust::Nobody | Trust::Key(_) => &StrictVerifier,
     };
     unverified
         .verify(verifier)
@@ -494,5 +524,29 @@ struct VerifiedBefore;
 impl Verifier for VerifiedBefore {
     fn verify_batch(&self, checks: &[SignatureCheck<'_>]) -> Vec<bool> {
         vec![true; checks.len()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use btcfed_core::testing::test_key;
+
+    #[test]
+    fn a_key_that_was_checked_is_trusted_and_no_other_is() {
+        let off_the_curve = (0..=255_u8)
+            .filter_map(|byte| PeerKey::from_trusted_bytes(&[byte; 32]).ok())
+            .find(|key| PeerKey::from_bytes(key.as_bytes()).is_err())
+            .unwrap();
+        let known = test_key(1);
+        for trust in [Trust::Nobody, Trust::Key(known)] {
+            assert_eq!(trust.key(&known.to_string()), Ok(known));
+            assert!(trust.key(&off_the_curve.to_string()).is_err());
+        }
+        let trust = Trust::Key(off_the_curve);
+        assert_eq!(trust.key(&off_the_curve.to_string()), Ok(off_the_curve));
+        assert_eq!(trust.key(&known.to_string()), Ok(known));
+        let text = format!("- public_key: '{known}' # mine\n  addresses: []\n");
+        assert_eq!(likely_key(&text), Some(known));
     }
 }

@@ -69,11 +69,22 @@ pub(crate) enum Piece {
 
 impl Piece {
     /// Adds its text to `out`.
-    pub(crate) fn write(&self, out: &mut String) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Text(text) | Self::Head(_, text) | Self::List(_, text) => out.push_str(text),
-            Self::Item(item) => out.push_str(&item.text),
+            Self::Text(text) | Self::Head(_, text) | Self::List(_, text) => {
+                out.extend_from_slice(text.as_bytes());
+            }
+            Self::Item(item) => out.extend_from_slice(item.text.as_bytes()),
             Self::Run(run) => run.write(out),
+        }
+    }
+
+    /// Says in which line it starts, where that is of interest.
+    pub(crate) fn set_line(&mut self, line: usize) {
+        match self {
+            Self::Item(item) => item.line = line,
+            Self::Run(run) => run.line = line,
+            Self::Text(_) | Self::Head(..) | Self::List(..) => {}
         }
     }
 
@@ -86,12 +97,12 @@ impl Piece {
         }
     }
 
-    /// About as many bytes as its text has.
-    pub(crate) fn size_hint(&self) -> usize {
+    /// How many bytes its text has.
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Text(text) | Self::Head(_, text) | Self::List(_, text) => text.len(),
             Self::Item(item) => item.text.len(),
-            Self::Run(run) => run.size_hint(),
+            Self::Run(run) => run.len(),
         }
     }
 }

@@ -20,10 +20,7 @@ pub(crate) fn parse(text: &str, trust: Trust) -> Option<Peer> {
         return None;
     }
     let fields = Fields::of(text)?;
-    let key = match trust {
-        Trust::Ours => PeerKey::from_trusted_text(fields.public_key).ok()?,
-        Trust::Nobody => fields.public_key.parse().ok()?,
-    };
+    let key = trust.key(fields.public_key).ok()?;
     let source = match fields.source {
         None => PeerSource::Operator,
         Some(name) => PeerSource::from_name(name)?,

@@ -1,31 +1,31 @@
 //! A document that says something else: the same lines wherever nothing changed.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use btcfed_core::PeerSet;
 use btcfed_core::ban::{Ban, BanTarget};
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::Forgotten;
-use btcfed_core::set::PeerView;
+use btcfed_core::set::{PackedPeer, PeerView};
 use btcfed_core::time::Timestamp;
 
 use crate::text::amend::{amend, remark};
-use crate::text::checksum::checksum_of;
+use crate::text::content::{Content, Stretch};
 use crate::text::document::{Document, FORMAT_VERSION, is_sections, list_value};
 use crate::text::entry::Peer;
+use crate::text::lengths::Few;
 use crate::text::piece::{Item, Piece, Says};
 use crate::text::rows;
-use crate::text::run::Walk;
+use crate::text::run::{Run, Walk};
 use crate::text::scalar;
+use crate::text::sheet::{NO_CHECKSUM, Sheet};
 use crate::text::spell::{self, Style};
 use crate::text::split::{Head, List, is_end_marker};
 
 /// What a new file begins with.
 const PREFACE: &str = "# Peers of this node. Yours to edit, also while the node runs: comments, order and indentation are kept.";
-
-/// The words in place of a checksum until it is known; as long as one.
-const NO_CHECKSUM: &str = "crc32:00000000";
 
 /// What is written into the header.
 #[derive(Clone, Copy, Debug)]
@@ -74,25 +74,27 @@ impl<'a> Index<'a> {
 
 /// What is to be written.
 #[derive(Debug)]
-pub(crate) struct Rendered {
+pub(crate) struct Rendered<'a> {
     pub(crate) document: Document,
     /// Its bytes.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) content: Content<'a>,
 }
 
 /// The document that says what `set` says, starting from `old`.
 #[cfg(test)]
-pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Rendered {
-    render_with(old, set, None, stamp)
+pub(crate) fn render(old: &Document, set: &PeerSet, stamp: Stamp) -> Rendered<'static> {
+    render_with(old, b"", set, None, stamp)
 }
 
-/// The document that says what `set` says, starting from `old`, with this text under `sections`.
-pub(crate) fn render_with(
+/// The document that says what `set` says, starting from `old`, with this text under `sections`. What did not change is
+/// copied out of `bytes`, if these are the ones of `old` and not none; otherwise all of it is spelled, with the same result.
+pub(crate) fn render_with<'a>(
     old: &Document,
+    bytes: &'a [u8],
     set: &PeerSet,
     sections: Option<&str>,
     stamp: Stamp,
-) -> Rendered {
+) -> Rendered<'a> {
     let mut document = Document {
         damage: Vec::new(),
         unrolled: false,
@@ -104,10 +106,14 @@ pub(crate) fn render_with(
         withheld: old.withheld.clone(),
         doubts: old.doubts.clone(),
         places: Vec::new(),
+        print: None,
         ..*old
     };
+    let is_at_hand = bytes.len() == old.len() && !old.is_unlike_its_bytes() && !old.unrolled;
+    let mut sheet = Sheet::beside(if is_at_hand { bytes } else { b"" });
     let mut writer = Writer {
         old,
+        at: is_at_hand.then_some(old.mark().len()),
         set,
         index: Index::of(set),
         sections,
@@ -115,53 +121,17 @@ pub(crate) fn render_with(
         claimed: old.claimed(),
         written: 0,
         out: &mut document,
+        sheet: &mut sheet,
     };
     writer.write(stamp);
-    let bytes = document.seal();
-    Rendered { document, bytes }
+    let content = sheet.seal(&mut document);
+    Rendered { document, content }
 }
 
-impl Document {
-    /// Fills in the checksum of the bytes after its line, and numbers the entries. Returns all bytes.
-    fn seal(&mut self) -> Vec<u8> {
-        // The lines of entries are told to people where an entry is bad; else nobody needs to count them.
-        let counts = self.bad().next().is_some();
-        let mut line = 1;
-        let mut out = self.room();
-        let mut place = None;
-        for (index, piece) in self.pieces.iter_mut().enumerate() {
-            match piece {
-                Piece::Item(item) => item.line = line,
-                Piece::Run(run) => run.line = line,
-                Piece::Text(_) | Piece::Head(..) | Piece::List(..) => {}
-            }
-            let start = out.len();
-            piece.write(&mut out);
-            if counts {
-                let text = out.as_bytes().get(start..).unwrap_or_default();
-                line += text.iter().filter(|byte| **byte == b'\n').count();
-            }
-            if place.is_none() && matches!(piece, Piece::Head(Head::Checksum, _)) {
-                place = Some((index, start..out.len()));
-            }
-        }
-        let mut bytes = out.into_bytes();
-        if let Some((index, range)) = place
-            && let Some(Piece::Head(_, text)) = self.pieces.get_mut(index)
-        {
-            let sum = checksum_of(bytes.get(range.end..).unwrap_or_default());
-            debug_assert_eq!(sum.len(), NO_CHECKSUM.len());
-            *text = text.replacen(NO_CHECKSUM, &sum, 1).into();
-            if let Some(line) = bytes.get_mut(range).filter(|line| line.len() == text.len()) {
-                line.copy_from_slice(text.as_bytes());
-            }
-        }
-        bytes
-    }
-}
-
-struct Writer<'a> {
+struct Writer<'a, 'b> {
     old: &'a Document,
+    /// Where in its bytes the next piece begins, if they are at hand.
+    at: Option<usize>,
     set: &'a PeerSet,
     index: Index<'a>,
     sections: Option<&'a str>,
@@ -171,9 +141,11 @@ struct Writer<'a> {
     /// How many peers of the set are written.
     written: usize,
     out: &'a mut Document,
+    /// The bytes of what is in `out` so far.
+    sheet: &'a mut Sheet<'b>,
 }
 
-impl Writer<'_> {
+impl Writer<'_, '_> {
     fn write(&mut self, stamp: Stamp) {
         let is_new = self.old.is_blank();
         if self.old.pieces.is_empty() {
@@ -216,18 +188,32 @@ impl Writer<'_> {
         }
         self.end_mark();
         for piece in &self.old.pieces[end..] {
-            self.push(piece.clone());
+            let place = self.at.map(|at| at..at + piece.len());
+            self.at = place.as_ref().map(|place| place.end);
+            self.keep(piece.clone(), place);
         }
         self.bracket_empty_lists();
     }
 
     fn push(&mut self, piece: Piece) {
         self.end_line();
+        self.sheet.spell_later(self.out.pieces.len());
+        self.out.pieces.push(piece);
+    }
+
+    /// Adds a piece of the old document as it is.
+    fn keep(&mut self, piece: Piece, place: Option<Range<usize>>) {
+        let Some(place) = place else {
+            return self.push(piece);
+        };
+        self.end_line();
+        self.sheet.copy(self.out.pieces.len(), place);
         self.out.pieces.push(piece);
     }
 
     /// Makes sure that what is added next begins a line.
     fn end_line(&mut self) {
+        let place = self.out.pieces.len().saturating_sub(1);
         let Some(last) = self.out.pieces.last_mut().filter(|last| last.is_cut()) else {
             return;
         };
@@ -238,6 +224,7 @@ impl Writer<'_> {
             | Piece::Item(Item { text, .. }) => *text = format!("{text}{}", self.style.eol).into(),
             Piece::Run(_) => {}
         }
+        self.sheet.spell_instead(place);
     }
 
     /// Writes a peer in the store's own spelling.
@@ -245,8 +232,11 @@ impl Writer<'_> {
         self.written += 1;
         if spell::is_canonical(peer) {
             self.end_line();
-            self.out.push_canonical(peer.to_packed(), style, 0);
-            return;
+            let spelled = self.sheet.spell(peer, style);
+            let add = |run: &mut Run| run.push(peer.to_packed(), spelled.len());
+            self.out.extend_run(style, 0, add);
+            let place = self.out.pieces.len().saturating_sub(1);
+            return self.sheet.add(place, Stretch::New(spelled));
         }
         let written = Peer {
             record: spell::as_written(&peer.to_record()),
@@ -261,6 +251,43 @@ impl Writer<'_> {
                 state_extra: Arc::new([]),
             },
         }));
+    }
+
+    /// Writes those peers of a run that are still known. Of a few that did not change the bytes are copied.
+    fn run(&mut self, run: &Run, place: Option<Range<usize>>) {
+        let mut walk = Walk::new(self.set);
+        let mut at = place.map(|place| place.start);
+        let mut rest = run.records.as_slice();
+        let mut wanted = Vec::new();
+        for few in run.lengths.iter() {
+            let (records, more) = rest.split_at_checked(few.entries()).unwrap_or((rest, &[]));
+            rest = more;
+            let from = at;
+            at = at.map(|at| at + few.bytes());
+            wanted.clear();
+            wanted.extend(records.iter().filter_map(|peer| walk.find(peer.key())));
+            let is_same = |(new, old): (&PeerView<'_>, &PackedPeer)| *new == old.view();
+            let are_same = wanted.len() == records.len() && wanted.iter().zip(records).all(is_same);
+            match from.filter(|_| are_same) {
+                Some(from) => self.copy_few(few, from, &wanted, run.style),
+                None => wanted
+                    .iter()
+                    .for_each(|peer| self.canonical(*peer, run.style)),
+            }
+        }
+    }
+
+    fn copy_few(&mut self, few: Few, from: usize, peers: &[PeerView<'_>], style: Style) {
+        self.written += peers.len();
+        self.end_line();
+        self.out.extend_run(style, 0, |run| {
+            run.records
+                .extend(peers.iter().map(|peer| peer.to_packed()));
+            run.lengths.push_few(few);
+        });
+        let place = self.out.pieces.len().saturating_sub(1);
+        self.sheet
+            .add(place, Stretch::Old(from..from + few.bytes()));
     }
 
     /// Where new entries of a list go: after its last entry.
@@ -302,11 +329,15 @@ impl Writer<'_> {
     }
 
     fn piece(&mut self, piece: &Piece, stamp: Stamp) {
+        let place = self.at.map(|at| at..at + piece.len());
+        self.at = place.as_ref().map(|place| place.end);
         match (piece, self.sections) {
             (Piece::Text(text), Some(sections)) if is_sections(text) => {
                 self.push(Piece::Text(sections.into()));
             }
-            (Piece::Text(_) | Piece::List(..), _) => self.push(piece.clone()),
+            (Piece::Text(_), _) => self.keep(piece.clone(), place),
+            // What it says depends on what is below.
+            (Piece::List(..), _) => self.push(piece.clone()),
             (Piece::Head(head, text), _) => {
                 let line = text.trim_end_matches(['\n', '\r']);
                 let colon = line.find(':').map_or(line.len(), |at| at + 1);
@@ -320,20 +351,14 @@ impl Writer<'_> {
             }
             (Piece::Item(item), _) => {
                 let written = self.item(item);
-                if let Some(item) = written {
-                    self.written += usize::from(matches!(item.says, Says::Peer { .. }));
-                    self.push(Piece::Item(item));
+                if let Some(new) = written {
+                    self.written += usize::from(matches!(new.says, Says::Peer { .. }));
+                    let place = place.filter(|_| Arc::ptr_eq(&new.text, &item.text));
+                    self.keep(Piece::Item(new), place);
                 }
                 self.beside_unreadable(item);
             }
-            (Piece::Run(run), _) => {
-                let mut walk = Walk::new(self.set);
-                for record in &run.records {
-                    if let Some(peer) = walk.find(record.key()) {
-                        self.canonical(peer, run.style);
-                    }
-                }
-            }
+            (Piece::Run(run), _) => self.run(run, place),
         }
     }
 
@@ -453,11 +478,18 @@ impl Writer<'_> {
         match list {
             List::Peers if self.written == set.len() => {}
             List::Peers => {
-                let mut known: HashSet<_> = old.peers().map(|record| *record.key()).collect();
+                let mut known: Vec<PeerKey> = old.peers().map(|record| *record.key()).collect();
                 known.extend(old.claimed());
                 known.extend(&old.withheld);
-                for peer in set.views().filter(|peer| !known.contains(peer.key())) {
-                    self.canonical(peer, style);
+                if !known.is_sorted() {
+                    known.sort_unstable();
+                }
+                let mut known = known.into_iter().peekable();
+                for peer in set.views() {
+                    while known.next_if(|known| known < peer.key()).is_some() {}
+                    if known.peek() != Some(peer.key()) {
+                        self.canonical(peer, style);
+                    }
                 }
             }
             List::Bans => {
@@ -536,5 +568,7 @@ fn head_value(head: Head, stamp: Stamp) -> String {
     }
 }
 
+#[cfg(test)]
+mod copies;
 #[cfg(test)]
 mod tests;

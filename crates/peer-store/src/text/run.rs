@@ -8,10 +8,12 @@ use std::sync::Arc;
 use btcfed_core::PeerSet;
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::PeerRecord;
-use btcfed_core::set::{PackedPeer, PeerView};
+use btcfed_core::set::{PackedPeer, Packer, PeerView};
 
 use crate::text::document::Document;
 use crate::text::entry::Trust;
+use crate::text::ink;
+use crate::text::lengths::Lengths;
 use crate::text::piece::{Item, Piece, Says};
 use crate::text::spell::{self, Style};
 use crate::text::split::List;
@@ -25,22 +27,37 @@ pub(crate) struct Run {
     pub(crate) line: usize,
     /// What they say.
     pub(crate) records: Vec<PackedPeer>,
+    /// How long their texts are.
+    pub(crate) lengths: Lengths,
 }
 
 impl Run {
+    /// A run of nobody.
+    pub(crate) fn new(style: Style, line: usize) -> Self {
+        Self {
+            style,
+            line,
+            records: Vec::new(),
+            lengths: Lengths::default(),
+        }
+    }
+
+    /// Adds a peer whose entry has so many bytes.
+    pub(crate) fn push(&mut self, record: PackedPeer, bytes: usize) {
+        self.records.push(record);
+        self.lengths.push(bytes);
+    }
+
     /// Adds their text to `out`.
-    pub(crate) fn write(&self, out: &mut String) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         for record in &self.records {
             spell::push_entry(out, &record.to_record(), &[], self.style);
         }
     }
 
-    /// About as many bytes as their text has.
-    pub(crate) fn size_hint(&self) -> usize {
-        self.records
-            .iter()
-            .map(|record| spell::len_hint(record.view()))
-            .sum()
+    /// How many bytes their text has.
+    pub(crate) fn len(&self) -> usize {
+        self.lengths.bytes()
     }
 }
 
@@ -52,8 +69,9 @@ impl Piece {
         };
         let mut line = run.line;
         let apart = |record: PackedPeer| {
-            let mut text = String::with_capacity(spell::len_hint(record.view()));
+            let mut text = Vec::with_capacity(spell::LEN_HINT);
             spell::push_entry(&mut text, &record.to_record(), &[], run.style);
+            let text = ink::into_text(text);
             let item = Item {
                 list: List::Peers,
                 line,
@@ -70,6 +88,31 @@ impl Piece {
     }
 }
 
+/// A peer that was read.
+pub(crate) enum Believed {
+    /// It says what it said before.
+    Known(PackedPeer),
+    New(Box<PeerRecord>),
+}
+
+impl Believed {
+    pub(crate) fn add_to(self, packer: &mut Packer) {
+        match self {
+            Self::Known(peer) => packer.push_packed(peer),
+            Self::New(record) => packer.push(&record),
+        }
+    }
+}
+
+impl From<Believed> for PackedPeer {
+    fn from(believed: Believed) -> Self {
+        match believed {
+            Believed::Known(peer) => peer,
+            Believed::New(record) => (*record).into(),
+        }
+    }
+}
+
 /// What was known of the peers before a file was read: a record that did not change is the same, and was checked.
 pub(crate) struct Before<'a> {
     records: Vec<&'a PackedPeer>,
@@ -78,7 +121,8 @@ pub(crate) struct Before<'a> {
     places: &'a [Range<usize>],
     /// Where the next one probably is: files keep their order.
     next: Cell<usize>,
-    index: OnceCell<HashMap<&'a PeerKey, usize>>,
+    /// Where each record is; nothing where they are sorted, so that this can be found without.
+    index: OnceCell<Option<HashMap<&'a PeerKey, usize>>>,
     /// Canonical entries may be read without the library.
     pub(crate) is_quick: bool,
 }
@@ -131,7 +175,7 @@ impl<'a> Before<'a> {
     }
 
     /// The record as it is to be taken over, if it is one that was known, or all of the file is trusted.
-    pub(crate) fn believe(&self, mut record: PeerRecord, trust: Trust) -> Option<PackedPeer> {
+    pub(crate) fn believe(&self, mut record: PeerRecord, trust: Trust) -> Option<Believed> {
         if let Some(known) = self.find(&record.key) {
             let rtt = known.view().stats().mean_rtt;
             let micros = |rtt: std::time::Duration| rtt.as_micros();
@@ -140,10 +184,10 @@ impl<'a> Before<'a> {
                 record.stats.mean_rtt = rtt;
             }
             if *known == record {
-                return Some(known.clone());
+                return Some(Believed::Known(known.clone()));
             }
         }
-        (trust == Trust::Ours).then(|| record.into())
+        (trust == Trust::Ours).then(|| Believed::New(Box::new(record)))
     }
 
     /// What was known of a peer.
@@ -152,15 +196,23 @@ impl<'a> Before<'a> {
         let place = match self.records.get(self.next.get()).filter(is_it) {
             Some(_) => self.next.get(),
             None if self.records.is_empty() => return None,
-            None => *self.index.get_or_init(|| self.index()).get(key)?,
+            None => match self.index.get_or_init(|| self.index()) {
+                Some(index) => *index.get(key)?,
+                None => self
+                    .records
+                    .binary_search_by(|peer| peer.key().cmp(key))
+                    .ok()?,
+            },
         };
         self.next.set(place + 1);
         self.records.get(place).copied()
     }
 
-    fn index(&self) -> HashMap<&'a PeerKey, usize> {
-        let keys = self.records.iter().map(|record| record.key());
-        keys.enumerate().map(|(place, key)| (key, place)).collect()
+    fn index(&self) -> Option<HashMap<&'a PeerKey, usize>> {
+        let keys = || self.records.iter().map(|record| record.key());
+        let is_sorted = keys().is_sorted_by(|one, next| one < next);
+        let places = || keys().enumerate().map(|(place, key)| (key, place));
+        (!is_sorted).then(|| places().collect())
     }
 }
 

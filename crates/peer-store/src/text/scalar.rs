@@ -1,10 +1,11 @@
 //! How single values are spelled in the file: times, words, and one-line flow collections.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use btcfed_core::time::Timestamp;
 use serde_yaml::Value;
+
+use crate::text::ink;
 
 /// Deepest nesting that is written or compared; deeper values cannot come out of the guarded parser.
 const MAX_DEPTH: usize = 32;
@@ -17,75 +18,19 @@ const QUICK_END: Timestamp = Timestamp::from_secs(13_569_465_600);
 
 /// The RFC 3339 text of a moment, in UTC.
 pub(crate) fn time_text(at: Timestamp) -> String {
-    let mut out = String::with_capacity(24);
-    push_time(&mut out, at);
-    out
+    let mut out = Vec::with_capacity(24);
+    ink::push_time(&mut out, at);
+    ink::into_text(out)
 }
 
-/// Adds the RFC 3339 text of a moment, in UTC.
-pub(crate) fn push_time(out: &mut String, at: Timestamp) {
-    if at < QUICK_END {
-        return push_quick_time(out, at);
-    }
-    let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
-    let at = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    // Writing to a String cannot fail.
-    write!(out, "{at}").unwrap_or_default();
-}
-
-/// Adds the text of a moment before [`QUICK_END`].
-fn push_quick_time(out: &mut String, at: Timestamp) {
-    let secs = at.as_secs();
-    let (year, month, day) = date(secs / DAY);
-    let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
-    let digit = |number: u64| b'0' + u8::try_from(number % 10).unwrap_or(0);
-    let mut text = *b"0000-00-00T00:00:00.000Z";
-    let parts = [
-        (0, year / 100),
-        (2, year % 100),
-        (5, month),
-        (8, day),
-        (11, hour),
-        (14, minute),
-        (17, second),
-    ];
-    for (place, number) in parts {
-        if let Some([tens, ones]) = text.get_mut(place..place + 2) {
-            (*tens, *ones) = (digit(number / 10), digit(number));
-        }
-    }
-    let millis = at.as_millis() % 1000;
-    let len = match (millis, millis % 100, millis % 10) {
-        (0, ..) => 19,
-        (_, 0, _) => 21,
-        (.., 0) => 22,
-        _ => 23,
-    };
-    (text[20], text[21], text[22]) = (digit(millis / 100), digit(millis / 10), digit(millis));
-    text[len] = b'Z';
-    out.push_str(std::str::from_utf8(&text[..=len]).unwrap_or_default());
-}
-
-/// Adds the digits of a number.
-pub(crate) fn push_count(out: &mut String, mut count: u64) {
-    if let Ok(digit @ 0..10) = u8::try_from(count) {
-        return out.push(char::from(b'0' + digit));
-    }
-    let mut digits = [b'0'; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + u8::try_from(count % 10).unwrap_or(0);
-        count /= 10;
-        if count == 0 {
-            break;
-        }
-    }
-    out.push_str(std::str::from_utf8(&digits[start..]).unwrap_or_default());
+/// Year, month and day of a moment, in UTC; `None` from [`QUICK_END`] on.
+pub(crate) fn date_of(at: Timestamp) -> Option<(u32, u32, u32)> {
+    let day = u32::try_from(at.as_secs() / DAY).ok()?;
+    (at < QUICK_END).then(|| date(day))
 }
 
 /// Year, month and day of a day since 1970: Howard Hinnant's `civil_from_days`.
-const fn date(days: u64) -> (u64, u64, u64) {
+const fn date(days: u32) -> (u32, u32, u32) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -102,7 +47,7 @@ const fn date(days: u64) -> (u64, u64, u64) {
 }
 
 /// Days from 1970 to a date: the inverse of [`date`].
-const fn days(year: u64, month: u64, day: u64) -> u64 {
+const fn days(year: u32, month: u32, day: u32) -> u32 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year / 400, year % 400);
     let shifted = (month + 9) % 12;
@@ -110,45 +55,73 @@ const fn days(year: u64, month: u64, day: u64) -> u64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
+/// How many days a month has.
+const fn days_in(year: u32, month: u32) -> u32 {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
 /// The moment a text stands for that is spelled as the store spells it; `None` leaves it to the library.
 pub(crate) fn quick_time(text: &str) -> Option<Timestamp> {
-    let (second, fraction) = text.strip_suffix('Z')?.split_at_checked(19)?;
-    let bytes: &[u8; 19] = second.as_bytes().try_into().ok()?;
-    let millis = match fraction.as_bytes() {
-        [] => 0,
-        [b'.', digits @ ..] if matches!(digits.len(), 1..=3) => {
+    let (second, fraction) = text.as_bytes().split_first_chunk::<19>()?;
+    let millis = match fraction {
+        [b'Z'] => 0,
+        [b'.', digits @ .., b'Z'] if matches!(digits.len(), 1..=3) => {
             let digits = digits.iter().chain(b"00").take(3);
             quick_digits(digits)?
         }
         _ => return None,
     };
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', rest @ ..] = bytes else {
+    let [
+        y1,
+        y2,
+        y3,
+        y4,
+        b'-',
+        m1,
+        m2,
+        b'-',
+        d1,
+        d2,
+        b'T',
+        h1,
+        h2,
+        b':',
+        n1,
+        n2,
+        b':',
+        s1,
+        s2,
+    ] = second
+    else {
         return None;
     };
-    let [h1, h2, b':', n1, n2, b':', s1, s2] = rest else {
-        return None;
-    };
-    let number = |digits: &[&u8]| quick_digits(digits.iter().copied());
-    let (year, month, day) = (
-        number(&[y1, y2, y3, y4])?,
-        number(&[m1, m2])?,
-        number(&[d1, d2])?,
-    );
-    let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
-    if !(1970..2400).contains(&year)
-        || day == 0
-        || !(1..=12).contains(&month)
-        || hour > 23
-        || minute > 59
-        || second > 59
-    {
+    let (century, year) = (two(*y1, *y2)?, two(*y3, *y4)?);
+    let (month, day) = (two(*m1, *m2)?, two(*d1, *d2)?);
+    let (hour, minute, second) = (two(*h1, *h2)?, two(*n1, *n2)?, two(*s1, *s2)?);
+    let year = century * 100 + year;
+    let is_date = (1970..2400).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=days_in(year, month)).contains(&day);
+    if !is_date || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let since = days(year, month, day);
-    // A day that does not exist comes back as another one.
-    (date(since) == (year, month, day))
-        .then(|| (since * DAY + hour * 3600 + minute * 60 + second) * 1000 + millis)
-        .map(Timestamp::from_millis)
+    let since = u64::from(days(year, month, day)) * DAY;
+    let of_day = u64::from(hour * 3600 + minute * 60 + second);
+    Some(Timestamp::from_millis((since + of_day) * 1000 + millis))
+}
+
+/// The number that two digits stand for.
+const fn two(tens: u8, ones: u8) -> Option<u32> {
+    match (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0')) {
+        (tens @ 0..=9, ones @ 0..=9) => Some(tens as u32 * 10 + ones as u32),
+        _ => None,
+    }
 }
 
 /// The moment a text stands for that is spelled exactly as [`time_text`] spells it.
@@ -174,7 +147,7 @@ pub(crate) fn quick_count(text: &str) -> Option<u64> {
     quick_digits(text.as_bytes().iter())
 }
 
-/// The response time that [`push_rtt`] spelled.
+/// The response time that [`ink::push_rtt`] spelled.
 pub(crate) fn quick_rtt(text: &str) -> Option<Duration> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "000"));
     let digits = part.bytes().all(|digit| digit.is_ascii_digit());
@@ -210,22 +183,6 @@ pub(crate) fn time_of_name(name: &str) -> Option<Timestamp> {
     quick_time(&format!("{date}T{time}Z")).filter(|at| time_name(*at) == name)
 }
 
-/// Adds milliseconds with at most three decimals: what is written of a response time.
-pub(crate) fn push_rtt(out: &mut String, rtt: Duration) {
-    let micros = rtt.as_micros();
-    match u64::try_from(micros / 1000) {
-        Ok(millis) => push_count(out, millis),
-        // Writing to a String cannot fail.
-        Err(_) => write!(out, "{}", micros / 1000).unwrap_or_default(),
-    }
-    if let Some(part) = u64::try_from(micros % 1000).ok().filter(|part| *part > 0) {
-        out.push('.');
-        [part / 100, part / 10 % 10, part % 10]
-            .into_iter()
-            .for_each(|digit| push_count(out, digit));
-    }
-}
-
 /// The response time a number of milliseconds stands for.
 pub(crate) fn rtt_from(value: &Value) -> Option<Duration> {
     let millis = value
@@ -242,64 +199,38 @@ pub(crate) fn rtt_from(value: &Value) -> Option<Duration> {
 
 /// A string as a YAML scalar on one line: plain where every YAML tool reads it as that string, else double-quoted.
 pub(crate) fn string(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    push_string(&mut out, text);
-    out
-}
-
-/// Adds what [`string`] gives.
-pub(crate) fn push_string(out: &mut String, text: &str) {
-    if is_plain(text) {
-        out.push_str(text);
-    } else {
-        push_quoted(out, text);
-    }
+    let mut out = Vec::with_capacity(text.len() + 2);
+    ink::push_string(&mut out, text);
+    ink::into_text(out)
 }
 
 /// True for bytes that may stand in a text without quotes.
 pub(crate) const fn is_plain_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'/' | b'_' | b'.' | b'+' | b'=' | b'-' | b':' | b'@')
+    PLAIN[byte as usize]
 }
+
+/// For every byte whether it may stand in a text without quotes.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'/' | b'_' | b'.' | b'+' | b'=' | b'-' | b':' | b'@');
+        byte += 1;
+    }
+    plain
+};
 
 /// True for texts that are spelled without quotes.
 pub(crate) fn is_plain(text: &str) -> bool {
     const NOT_STRINGS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+    matches!(text.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z' | b'/', ..])
         && text.bytes().all(is_plain_byte)
         && !text.ends_with(':')
         && !(text.len() <= 5
             && NOT_STRINGS
                 .iter()
                 .any(|word| text.eq_ignore_ascii_case(word)))
-}
-
-fn push_quoted(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            c if c.is_control()
-                || matches!(
-                    c,
-                    '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
-                ) =>
-            {
-                push_escape(out, c);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-}
-
-fn push_escape(out: &mut String, c: char) {
-    // Writing to a String cannot fail.
-    write!(out, "\\u{:04x}", u32::from(c)).unwrap_or_default();
 }
 
 /// Any value on one line.
@@ -418,9 +349,8 @@ mod tests {
         let usual = (0..end).step_by(86_399_123 * 7);
         for millis in usual.chain([0, 10, 900, 951_782_400_000, end - 1]) {
             let (at, text) = (Timestamp::from_millis(millis), library(millis));
-            let mut quick = String::new();
-            push_quick_time(&mut quick, at);
-            assert_eq!(quick, text);
+            assert!(date_of(at).is_some());
+            assert_eq!(time_text(at), text);
             assert_eq!(quick_time(&text), Some(at), "{text}");
         }
         assert_eq!(library(end), "2400-01-01T00:00:00Z");
@@ -462,14 +392,21 @@ mod tests {
     fn response_times_read_back_to_the_microsecond() {
         for micros in [0, 1, 23_000, 23_450, 1_999_999] {
             let rtt = Duration::from_micros(micros);
-            let mut text = String::new();
-            push_rtt(&mut text, rtt);
+            let mut text = Vec::new();
+            ink::push_rtt(&mut text, rtt);
+            let text = ink::into_text(text);
             let value: Value = serde_yaml::from_str(&text).unwrap();
             assert_eq!(rtt_from(&value), Some(rtt), "{text}");
         }
-        let mut text = String::new();
-        push_rtt(&mut text, Duration::from_millis(23));
-        assert_eq!(text, "23");
+        for (rtt, expected) in [
+            (Duration::from_millis(23), "23"),
+            (Duration::from_secs(u64::MAX), "18446744073709551615000"),
+            (Duration::MAX, "18446744073709551615999.999"),
+        ] {
+            let mut text = Vec::new();
+            ink::push_rtt(&mut text, rtt);
+            assert_eq!(ink::into_text(text), expected);
+        }
         assert_eq!(rtt_from(&Value::from(-1)), None);
         assert_eq!(rtt_from(&Value::from("x")), None);
     }

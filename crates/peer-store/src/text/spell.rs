@@ -1,18 +1,14 @@
 //! One peer to text: the canonical spelling of new entries, and the node's one `state` line.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use btcfed_core::addr::{Host, PeerAddr};
-use btcfed_core::key::PeerKey;
 use btcfed_core::peer::{AddressSource, PeerAddress, PeerRecord, PeerStatus};
 use btcfed_core::record::SignedRecord;
 use btcfed_core::set::PeerView;
 use btcfed_core::time::Timestamp;
 
 use crate::text::entry::{FIELDS, Peer, default_source};
+use crate::text::ink;
 use crate::text::scalar::{self, FlowMap};
 
 /// How a file is laid out.
@@ -81,16 +77,16 @@ pub(crate) fn listed(record: &PeerRecord) -> Vec<String> {
 
 /// The whole entry.
 pub(crate) fn entry(peer: &Peer, style: Style) -> String {
-    let mut out = String::with_capacity(LEN_HINT);
+    let mut out = Vec::with_capacity(LEN_HINT);
     push_entry(&mut out, &peer.record, &peer.state_extra, style);
-    out
+    ink::into_text(out)
 }
 
 /// True when `text` is the entry of a record exactly as [`push_entry`] spells it, so that it need not be kept.
 pub(crate) fn spells(record: &PeerRecord, style: Style, text: &str) -> bool {
-    let mut spelled = String::with_capacity(text.len());
+    let mut spelled = Vec::with_capacity(text.len());
     push_entry(&mut spelled, record, &[], style);
-    spelled == text && style.indent <= MAX_INDENT
+    spelled == text.as_bytes() && style.indent <= MAX_INDENT
 }
 
 /// True when the record comes back from its entry as it is, except that times are less precise.
@@ -105,127 +101,112 @@ pub(crate) fn indent_of(text: &str) -> usize {
 }
 
 /// About how long an entry is, without a signed record.
-const LEN_HINT: usize = 340;
-
-/// About how long the entry of a peer is.
-pub(crate) fn len_hint(peer: PeerView<'_>) -> usize {
-    LEN_HINT
-        + peer
-            .signed()
-            .map_or(0, |signed| signed.envelope().len() / 3 * 4 + 32)
-}
+pub(crate) const LEN_HINT: usize = 340;
 
 /// Adds the whole entry to `out`.
 pub(crate) fn push_entry(
-    out: &mut String,
+    out: &mut Vec<u8>,
     record: &PeerRecord,
     state_extra: &[(String, String)],
     style: Style,
 ) {
-    let eol = style.eol;
-    let start = |out: &mut String, indent: usize, name: &str| {
-        const BLANKS: &str = "                                ";
-        match BLANKS.get(..indent + style.indent) {
-            Some(blanks) => out.push_str(blanks),
-            None => out.extend(std::iter::repeat_n(' ', indent + style.indent)),
-        }
-        out.push_str(name);
-    };
-    start(out, 0, "- public_key: ");
-    push_key(out, &record.key);
-    out.push_str(eol);
+    let eol = style.eol.as_bytes();
+    push_blanks(out, style.indent);
+    out.extend_from_slice(b"- public_key: ");
+    ink::push_key(out, &record.key);
+    push_eol(out, eol);
+    let inner = style.indent + 2;
     if record.source != btcfed_core::PeerSource::Operator {
-        start(out, 2, "source: ");
-        out.push_str(record.source.as_str());
-        out.push_str(eol);
+        push_blanks(out, inner);
+        push_all(out, ["source: ", record.source.as_str()]);
+        push_eol(out, eol);
     }
-    start(out, 2, "addresses:");
-    let names = out.len();
-    out.push_str(eol);
-    let listed = record
-        .addresses
-        .iter()
-        .filter(|known| is_listed(known, record));
-    for known in listed {
-        start(out, 4, "- ");
-        push_addr(out, &known.addr);
-        out.push_str(eol);
-    }
-    for addr in &record.undialable {
-        start(out, 4, "- ");
-        out.push_str(&scalar::string(addr));
-        out.push_str(eol);
-    }
-    if out.len() == names + eol.len() {
-        out.insert_str(names, " []");
-    }
+    push_addresses(out, record, style);
     if let Some(hints) = hints(record) {
-        start(out, 2, "hints: ");
-        out.push_str(&hints);
-        out.push_str(eol);
+        push_blanks(out, inner);
+        push_all(out, ["hints: ", &hints]);
+        push_eol(out, eol);
     }
     for (name, words) in [("name: ", &record.name), ("note: ", &record.note)] {
         if let Some(words) = words {
-            start(out, 2, name);
-            scalar::push_string(out, words);
-            out.push_str(eol);
+            push_blanks(out, inner);
+            out.extend_from_slice(name.as_bytes());
+            ink::push_string(out, words);
+            push_eol(out, eol);
         }
     }
     if record.pinned {
-        start(out, 2, "pinned: true");
-        out.push_str(eol);
+        push_blanks(out, inner);
+        out.extend_from_slice(b"pinned: true");
+        push_eol(out, eol);
     }
     for (name, value) in &record.extra {
-        start(out, 2, &scalar::string(name));
-        out.push_str(": ");
-        out.push_str(value);
-        out.push_str(eol);
+        push_blanks(out, inner);
+        ink::push_string(out, name);
+        push_all(out, [": ", value]);
+        push_eol(out, eol);
     }
     let before = out.len();
-    start(out, 2, "state: ");
+    push_blanks(out, inner);
+    out.extend_from_slice(b"state: ");
     if push_state(out, record, state_extra) {
-        out.push_str(eol);
+        push_eol(out, eol);
     } else {
         out.truncate(before);
     }
 }
 
-fn push_key(out: &mut String, key: &PeerKey) {
-    let mut text = [0; 48];
-    // Neither can fail: 36 bytes take 48 characters, all of them ASCII.
-    let len = STANDARD
-        .encode_slice(key.to_protobuf(), &mut text)
-        .unwrap_or(0);
-    out.push_str(std::str::from_utf8(&text[..len]).unwrap_or_default());
+fn push_addresses(out: &mut Vec<u8>, record: &PeerRecord, style: Style) {
+    let eol = style.eol.as_bytes();
+    push_blanks(out, style.indent + 2);
+    out.extend_from_slice(b"addresses:");
+    let empty = out.len();
+    let listed = record
+        .addresses
+        .iter()
+        .filter(|known| is_listed(known, record));
+    for known in listed {
+        push_eol(out, eol);
+        push_blanks(out, style.indent + 4);
+        out.extend_from_slice(b"- ");
+        ink::push_addr(out, &known.addr);
+    }
+    for addr in &record.undialable {
+        push_eol(out, eol);
+        push_blanks(out, style.indent + 4);
+        out.extend_from_slice(b"- ");
+        ink::push_string(out, addr);
+    }
+    if out.len() == empty {
+        out.extend_from_slice(b" []");
+    }
+    push_eol(out, eol);
 }
 
-/// Adds an address in its one spelling, which is always plain.
-fn push_addr(out: &mut String, addr: &PeerAddr) {
-    match addr.host() {
-        Host::Ip4(ip) => {
-            out.push_str("/ip4/");
-            let [a, b, c, d] = ip.octets();
-            scalar::push_count(out, a.into());
-            for byte in [b, c, d] {
-                out.push('.');
-                scalar::push_count(out, byte.into());
-            }
-        }
-        // Writing to a String cannot fail.
-        Host::Ip6(ip) => write!(out, "/ip6/{ip}").unwrap_or_default(),
-        Host::Dns(name) => push_all(out, ["/dns/", name.as_str()]),
-        Host::Dns4(name) => push_all(out, ["/dns4/", name.as_str()]),
-        Host::Dns6(name) => push_all(out, ["/dns6/", name.as_str()]),
-        Host::Dnsaddr(name) => push_all(out, ["/dnsaddr/", name.as_str()]),
-    }
-    if let Some(port) = addr.port() {
-        out.push_str("/tcp/");
-        scalar::push_count(out, port.into());
+/// Adds a line end. Lengths that are known when this is compiled are copied without a call.
+#[inline]
+fn push_eol(out: &mut Vec<u8>, eol: &[u8]) {
+    match eol {
+        b"\n" => out.push(b'\n'),
+        _ => out.extend_from_slice(eol),
     }
 }
 
-fn push_all(out: &mut String, parts: [&str; 2]) {
-    parts.iter().for_each(|part| out.push_str(part));
+#[inline]
+fn push_blanks(out: &mut Vec<u8>, count: usize) {
+    match count {
+        0 => {}
+        2 => out.extend_from_slice(b"  "),
+        4 => out.extend_from_slice(b"    "),
+        6 => out.extend_from_slice(b"      "),
+        _ => out.extend(std::iter::repeat_n(b' ', count)),
+    }
+}
+
+fn push_all(out: &mut Vec<u8>, parts: [&str; 2]) {
+    parts
+        .iter()
+        .for_each(|part| out.extend_from_slice(part.as_bytes()));
 }
 
 /// A record as it comes back from the file: times and counts as precise as they are written, addresses sorted.
@@ -276,25 +257,26 @@ fn spelled(known: &PeerAddress) -> String {
 
 /// The value of the `state` line; `None` for a peer of which the node knows nothing.
 fn state(peer: &Peer) -> Option<String> {
-    let mut out = String::new();
-    push_state(&mut out, &peer.record, &peer.state_extra).then_some(out)
+    let mut out = Vec::new();
+    push_state(&mut out, &peer.record, &peer.state_extra).then(|| ink::into_text(out))
 }
 
 /// Adds the value of the `state` line; false when there is nothing to say.
-fn push_state(out: &mut String, record: &PeerRecord, extra: &[(String, String)]) -> bool {
+fn push_state(out: &mut Vec<u8>, record: &PeerRecord, extra: &[(String, String)]) -> bool {
     let stats = &record.stats;
     let mut map = Braces::open(out);
     if record.status != PeerStatus::Unknown {
-        map.name("status").push_str(record.status.as_str());
+        let status = record.status.as_str().as_bytes();
+        map.name(b"status: ").extend_from_slice(status);
     }
-    map.time("since", record.status_since);
-    map.time("first", stats.first_seen);
-    map.time("seen", stats.last_seen);
-    map.count("ok", stats.successes);
-    map.count("failed", stats.failures);
-    map.count("streak", stats.consecutive_failures.into());
+    map.time(b"since: ", record.status_since);
+    map.time(b"first: ", stats.first_seen);
+    map.time(b"seen: ", stats.last_seen);
+    map.count(b"ok: ", stats.successes);
+    map.count(b"failed: ", stats.failures);
+    map.count(b"streak: ", stats.consecutive_failures.into());
     if let Some(rtt) = stats.mean_rtt {
-        scalar::push_rtt(map.name("rtt_ms"), rtt);
+        ink::push_rtt(map.name(b"rtt_ms: "), rtt);
     }
     let mut has_addrs = false;
     for known in &record.addresses {
@@ -302,21 +284,23 @@ fn push_state(out: &mut String, record: &PeerRecord, extra: &[(String, String)])
             continue;
         };
         if std::mem::replace(&mut has_addrs, true) {
-            map.out.push_str(", ");
+            map.out.extend_from_slice(b", ");
         } else {
-            map.name("addrs").push('[');
+            map.name(b"addrs: ").push(b'[');
         }
         push_contact(map.out, known, by);
     }
-    map.out.push_str(if has_addrs { "]" } else { "" });
+    map.out.extend(has_addrs.then_some(b']'));
     for (name, value) in extra {
-        map.name(&scalar::string(name)).push_str(value);
+        let out = map.name(b"");
+        ink::push_string(out, name);
+        push_all(out, [": ", value]);
     }
     if let Some(signed) = &record.record {
-        let out = map.name("record");
-        out.push('"');
-        STANDARD.encode_string(signed.envelope(), out);
-        out.push('"');
+        let out = map.name(b"record: ");
+        out.push(b'"');
+        ink::push_base64(out, signed.envelope());
+        out.push(b'"');
     }
     map.close()
 }
@@ -340,60 +324,57 @@ fn vouched(known: &PeerAddress, record: &PeerRecord) -> Option<Option<&'static s
     (by.is_some() || !is_untried).then_some(by)
 }
 
-fn push_contact(out: &mut String, known: &PeerAddress, by: Option<&str>) {
+fn push_contact(out: &mut Vec<u8>, known: &PeerAddress, by: Option<&str>) {
     let mut map = Braces::open(out);
-    push_addr(map.name("addr"), &known.addr);
+    ink::push_addr(map.name(b"addr: "), &known.addr);
     if let Some(by) = by {
-        map.name("by").push_str(by);
+        map.name(b"by: ").extend_from_slice(by.as_bytes());
     }
-    map.time("ok", known.last_success);
-    map.time("failed", known.last_failure);
-    map.count("streak", known.failures.into());
+    map.time(b"ok: ", known.last_success);
+    map.time(b"failed: ", known.last_failure);
+    map.count(b"streak: ", known.failures.into());
     map.close();
 }
 
 /// `{a: b, c: d}` as it grows.
 struct Braces<'a> {
-    out: &'a mut String,
-    /// Where the first field starts.
-    start: usize,
+    out: &'a mut Vec<u8>,
+    is_empty: bool,
 }
 
 impl<'a> Braces<'a> {
-    fn open(out: &'a mut String) -> Self {
-        out.push('{');
-        let start = out.len();
-        Self { out, start }
+    fn open(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        let is_empty = true;
+        Self { out, is_empty }
     }
 
-    /// Begins a field; what is added next is its value.
-    fn name(&mut self, name: &str) -> &mut String {
-        self.out.push_str(if self.out.len() > self.start {
-            ", "
-        } else {
-            ""
-        });
-        self.out.push_str(name);
-        self.out.push_str(": ");
+    /// Begins a field, given its name and what parts it from its value, which is to be added next.
+    #[inline]
+    fn name<const N: usize>(&mut self, name: &[u8; N]) -> &mut Vec<u8> {
+        if !std::mem::replace(&mut self.is_empty, false) {
+            self.out.extend_from_slice(b", ");
+        }
+        self.out.extend_from_slice(name);
         self.out
     }
 
-    fn time(&mut self, name: &str, at: Option<Timestamp>) {
+    fn time<const N: usize>(&mut self, name: &[u8; N], at: Option<Timestamp>) {
         if let Some(at) = at {
-            scalar::push_time(self.name(name), at);
+            ink::push_time(self.name(name), at);
         }
     }
 
-    fn count(&mut self, name: &str, count: u64) {
+    fn count<const N: usize>(&mut self, name: &[u8; N], count: u64) {
         if count > 0 {
-            scalar::push_count(self.name(name), count);
+            ink::push_count(self.name(name), count);
         }
     }
 
     /// Closes it; false when nothing is in it.
     fn close(self) -> bool {
-        self.out.push('}');
-        self.out.len() > self.start + 1
+        self.out.push(b'}');
+        !self.is_empty
     }
 }
 

@@ -6,6 +6,7 @@ mod bits;
 mod broken;
 mod common;
 mod copies;
+mod copying;
 mod crash;
 mod damage;
 mod edits;

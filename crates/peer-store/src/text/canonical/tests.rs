@@ -1,14 +1,16 @@
-use btcfed_core::set::PackedPeer;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use btcfed_core::set::PackedPeer;
 use btcfed_core::testing::{test_key, test_record};
 use btcfed_core::time::Timestamp;
-use btcfed_core::{Ban, BanReason, BanTarget, Issuer, PeerSet, SignedRecord};
+use btcfed_core::{
+    Ban, BanReason, BanTarget, Issuer, Now, PeerOp, PeerPatch, PeerSet, SignedRecord,
+};
 
 use super::*;
 use crate::text::checksum::{Checksum, checksum_of};
 use crate::text::document::{Document, MAX_UNREADABLE};
+use crate::text::ink;
 use crate::text::quick;
 use crate::text::render::{Stamp, render};
 use crate::text::spell::Style;
@@ -29,9 +31,9 @@ fn texts() -> Vec<String> {
     signed.record = Some(SignedRecord::sign(&secret, 7, &addrs).unwrap());
     signed.set_signed_addresses(&addrs);
     for record in [met, signed] {
-        let mut text = String::new();
+        let mut text = Vec::new();
         spell::push_entry(&mut text, &record, &[], Style::default());
-        texts.push(text);
+        texts.push(ink::into_text(text));
     }
     texts
 }
@@ -110,7 +112,7 @@ fn document_of(records: impl IntoIterator<Item = PeerRecord>) -> (Document, Stri
     let rendered = render(&Document::default(), &set, stamp);
     (
         rendered.document,
-        String::from_utf8(rendered.bytes).unwrap(),
+        String::from_utf8(rendered.content.to_vec()).unwrap(),
     )
 }
 
@@ -121,7 +123,7 @@ fn sealed(text: &str) -> String {
         .find(|line| line.starts_with("checksum"))
         .unwrap();
     let after = text.find(line).unwrap() + line.len() + 1;
-    let sum = checksum_of(&text.as_bytes()[after..]);
+    let sum = checksum_of([&text.as_bytes()[after..]]);
     text.replacen(line, &format!("checksum: {sum}"), 1)
 }
 
@@ -227,8 +229,9 @@ fn of_too_many_bad_entries_each_one_past_the_limit_is_damage_and_ours_are_still_
     for more in [0, 1, 3] {
         let bad = "  - *x\n".repeat(MAX_UNREADABLE + more);
         let by_hand = format!("  - {{public_key: \"{}\"}}\n", test_key(1));
-        let mut ours = String::new();
+        let mut ours = Vec::new();
         spell::push_entry(&mut ours, &test_record(2), &[], Style::default());
+        let ours = ink::into_text(ours);
         let text = format!("peers:\n{bad}{by_hand}{ours}bans: []\n");
         let read = Document::parse(text.as_bytes(), &Document::default(), NOW);
         assert_eq!(read.bad().count(), MAX_UNREADABLE);
@@ -239,4 +242,62 @@ fn of_too_many_bad_entries_each_one_past_the_limit_is_damage_and_ours_are_still_
     let text = format!("peers:\n{}", "\t- a\n".repeat(MAX_UNREADABLE * 3));
     let read = Document::parse(text.as_bytes(), &Document::default(), NOW);
     assert!((1..=MAX_UNREADABLE).contains(&read.damage.len()));
+}
+
+#[test]
+fn entries_share_the_memory_of_the_set_whatever_their_order() {
+    let (_, whole) = document_of((1..100).map(test_record));
+    let start = whole.find("  - public_key").unwrap();
+    let end = whole.find("bans:").unwrap();
+    let mut entries: Vec<&str> = whole[start..end].split("  - public_key").skip(1).collect();
+    entries.reverse();
+    let list: String = entries
+        .iter()
+        .map(|entry| format!("  - public_key{entry}"))
+        .collect();
+    let text = format!("{}{list}{}", &whole[..start], &whole[end..]);
+    let mut document = Document::parse(text.as_bytes(), &Document::default(), NOW);
+    let set = document.set();
+    let sharing = |document: &Document| {
+        let is_shared =
+            |peer: &&PackedPeer| set.view(peer.key()).unwrap().to_packed().is_one_with(peer);
+        document.peers().filter(is_shared).count()
+    };
+    assert_eq!((document.peers().count(), sharing(&document)), (99, 0));
+    document.share(&set);
+    assert_eq!(sharing(&document), 99);
+    assert_eq!(String::from_utf8(document.bytes()).unwrap(), text);
+    // What the set says otherwise stays as the file has it.
+    let mut other = set.get(&test_key(5)).unwrap();
+    other.name = Some("other".into());
+    let update = PeerPatch::one(PeerOp::Update(Box::new(other)));
+    let (changed, _) = set.apply(&update, Now::default()).unwrap();
+    document.share(&changed);
+    assert_eq!(document.set(), set);
+}
+
+#[test]
+fn bytes_are_found_and_lines_are_counted_as_one_by_one() {
+    let text: Vec<u8> = (0..1000_u32)
+        .map(|n| {
+            if n.wrapping_mul(2_654_435_761) % 7 == 0 {
+                b'\n'
+            } else {
+                0x8a
+            }
+        })
+        .collect();
+    for start in 0..40 {
+        for end in (start..text.len()).step_by(37) {
+            let part = &text[start..end];
+            let ends = part.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(count_lines(part), ends);
+            assert_eq!(
+                find(part, b'\n'),
+                part.iter().position(|byte| *byte == b'\n')
+            );
+            assert_eq!(find(part, b'x'), None);
+        }
+    }
+    assert_eq!(count_lines(&[b'\n'; 1000]), 1000);
 }

@@ -29,9 +29,9 @@ fn text(document: &Document) -> String {
 fn write(document: &Document, set: &PeerSet) -> String {
     let Rendered {
         document: written,
-        bytes,
+        content,
     } = render(document, set, STAMP);
-    assert!(written.bytes() == bytes);
+    assert!(written.bytes() == content.to_vec());
     assert!(says(&written, set), "{}", text(&written));
     let again = Document::parse(
         &written.bytes(),
