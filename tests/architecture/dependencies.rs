@@ -30,7 +30,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Where a dependency lives. Benchmarks are exempt: they run rivals. `deny.toml` says the same to cargo-deny.
-const HOMES: [(&str, &[&str]); 20] = [
+const HOMES: [(&str, &[&str]); 21] = [
     ("bech32", &[BINARY]),
     ("clap", &[BINARY]),
     ("clap_complete", &[BINARY]),
@@ -39,6 +39,7 @@ const HOMES: [(&str, &[&str]); 20] = [
     ("crc32fast", &[STORE]),
     ("fd-lock", &[BINARY, STORE]),
     ("flate2", &[BINARY]),
+    ("foca", &[]),
     ("hickory-resolver", &[NETWORK]),
     ("libp2p", &[NETWORK]),
     ("notify", &[CONFIG, STORE]),

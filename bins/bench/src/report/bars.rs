@@ -1,0 +1,415 @@
+//! Every bar of the design, and where in the tables of a run its figure stands.
+
+use super::bar::{Bar, Goal, Seen, plain, ratio};
+use super::plan::{Plan, thousands};
+use super::tables::{Tables, number, seconds};
+use crate::simulate::NEVER;
+
+use Goal::{AtLeast, AtMost};
+
+/// The databases that write through a sync as we do.
+const DATABASES: [&str; 3] = ["SQLite, WAL, FULL", "redb, Immediate", "fjall, SyncData"];
+
+/// Calls in one timing of the table that times what takes nanoseconds.
+const CALLS: f64 = 1000.0;
+
+/// All of them, in the order of the design; the stress suite adds its own.
+pub(crate) fn all(plan: &Plan, tables: &Tables) -> Vec<Bar> {
+    [
+        file(plan, tables),
+        durable(plan, tables),
+        memory(plan, tables),
+        network(plan, tables),
+        discovery(plan, tables),
+        simulated(plan, tables),
+        sync(plan, tables),
+    ]
+    .concat()
+}
+
+fn file(plan: &Plan, tables: &Tables) -> Vec<Bar> {
+    let at = format!("{} peers", thousands(plan.peers));
+    let (load, save) = (
+        format!("load, {} peers", plan.peers),
+        format!("save, {} peers", plan.peers),
+    );
+    let (ours, json) = ("store, as it was saved", "serde_json, text only");
+    let load = |one, other| ratio(tables, &load, one, other);
+    let mut bars = vec![
+        Bar::new("load", &at, AtMost(2.0, "times"), json, load(ours, json)),
+        Bar::new(
+            "load beside plain YAML",
+            &at,
+            AtLeast(20.0, "times as fast"),
+            "serde_yaml",
+            load("serde_yaml, text only", ours),
+        ),
+        Bar::new(
+            "load, 1 % edited by hand",
+            &at,
+            AtMost(1.6, "times"),
+            "the file as it was saved",
+            load("store, 1 % edited by hand", ours),
+        ),
+    ];
+    for (what, row) in [
+        ("save, one peer changed", "store, one peer changed"),
+        ("save, 1 % changed", "store, 1 % of the peers changed"),
+        ("save, every peer changed", "store, every peer changed"),
+    ] {
+        let seen = ratio(tables, &save, row, "serde_json, pretty");
+        bars.push(Bar::new(
+            what,
+            &at,
+            AtMost(0.8, "times"),
+            "serde_json, pretty",
+            seen,
+        ));
+    }
+    bars
+}
+
+fn durable(plan: &Plan, tables: &Tables) -> Vec<Bar> {
+    let (one, all) = ("one durable change, one writer", "store, all peers");
+    let small = "store, 1000 peers";
+    let raw = "raw: into room of fallocate, fdatasync";
+    let at = format!("{} peers", thousands(plan.peers));
+    let many = format!("64 writers, {at}");
+    let crowd = "4096 durable changes by 64 writers";
+    let fastest = DATABASES
+        .into_iter()
+        .map(|rival| ratio(tables, crowd, rival, all))
+        .collect::<Option<Vec<_>>>()
+        .and_then(|seen| seen.into_iter().min_by(|a, b| a.value.total_cmp(&b.value)));
+    let (single, crowded) = ("one durable change", "64 durable writers");
+    vec![
+        Bar::new(
+            single,
+            "1 writer, 1,000 peers",
+            AtMost(1.2, "times"),
+            "a bare write and fdatasync",
+            ratio(tables, one, small, raw),
+        ),
+        Bar::new(
+            "one durable change beside SQLite",
+            "1 writer, 1,000 peers",
+            AtLeast(1.3, "times as fast"),
+            DATABASES[0],
+            ratio(tables, one, DATABASES[0], small),
+        ),
+        Bar::new(
+            crowded,
+            &many,
+            AtLeast(1.8, "times as fast"),
+            "the best of SQLite, redb, fjall",
+            fastest,
+        ),
+        Bar::new(
+            "one durable change in a longer list",
+            &at,
+            AtMost(1.1, "times"),
+            "1,000 peers",
+            ratio(tables, one, all, small),
+        ),
+    ]
+}
+
+fn memory(plan: &Plan, tables: &Tables) -> Vec<Bar> {
+    let at = format!("{} peers", thousands(plan.peers));
+    let snapshots = format!("1000 times, {} peers", plan.peers);
+    let median = tables.cell(&snapshots, "snapshot, one flat-out writer", 1);
+    let snapshot = median.and_then(number).map(|all| Seen {
+        value: all / CALLS * 1e6,
+        shown: seconds(all / CALLS),
+        is_ratio: false,
+    });
+    let title = "memory, by the system";
+    vec![
+        Bar::new(
+            "snapshot beside a writer",
+            &at,
+            AtMost(5.0, "us"),
+            "-",
+            snapshot,
+        ),
+        Bar::new(
+            "memory of a plain peer",
+            &at,
+            AtMost(220.0, "B"),
+            "-",
+            plain(tables, title, "plain peers", 1),
+        ),
+        Bar::new(
+            "memory of a peer with its record",
+            &at,
+            AtMost(450.0, "B"),
+            "-",
+            plain(tables, title, "peers with a signed record", 1),
+        ),
+    ]
+}
+
+fn network(plan: &Plan, tables: &Tables) -> Vec<Bar> {
+    let (ours, raw) = ("btcfed-network", "raw libp2p");
+    let dialled = format!("{} connections on loopback", plan.connections);
+    let single = format!("{} connections", plan.connections);
+    let once = "50 connections at once";
+    let at_once = tables
+        .cell(once, ours, 1)
+        .and_then(number)
+        .map(|time| Seen {
+            value: time * 1e3,
+            shown: seconds(time),
+            is_ratio: false,
+        });
+    let idle = format!("{} idle connections", plan.idle);
+    let floor = plain(tables, &idle, ours, 2).map(|seen| {
+        let cell = |row| tables.cell(&idle, row, 1).unwrap_or("-");
+        Seen {
+            shown: format!("{} beside {}", cell(ours), cell(raw)),
+            is_ratio: true,
+            ..seen
+        }
+    });
+    vec![
+        Bar::new(
+            "connection established",
+            &single,
+            AtMost(1.5, "times"),
+            raw,
+            ratio(tables, &dialled, ours, raw),
+        ),
+        Bar::new(
+            "first answer",
+            &single,
+            AtMost(1.5, "times"),
+            raw,
+            ratio(tables, "established to the first answer", ours, raw),
+        ),
+        Bar::new(
+            "50 connections at once, first answers included",
+            "50 connections",
+            AtMost(500.0, "ms"),
+            "-",
+            at_once,
+        ),
+        Bar::new(
+            "memory of an idle connection",
+            &format!("{} connections", thousands(plan.idle)),
+            AtMost(1.3, "times"),
+            raw,
+            floor,
+        ),
+    ]
+}
+
+fn discovery(plan: &Plan, tables: &Tables) -> Vec<Bar> {
+    let nodes = plan.nodes.iter().max().copied().unwrap_or_default();
+    let at = format!("{nodes} nodes");
+    let title = format!("{nodes} nodes, all pairs known");
+    let ours = "btcfed";
+    let against = |one, other| ratio(tables, &title, one, other);
+    let (chitchat, kad) = ("chitchat", "libp2p kad");
+    let traffic = format!("{nodes} nodes, exchange traffic");
+    let bytes = plain(tables, &traffic, ours, 2).map(|seen| Seen {
+        shown: format!("{} B", tables.cell(&traffic, ours, 1).unwrap_or("-")),
+        is_ratio: true,
+        ..seen
+    });
+    vec![
+        Bar::new(
+            "mass start beside its cryptography",
+            &at,
+            AtMost(1.5, "times"),
+            "its signatures and handshakes on all cores",
+            against(ours, "its signatures and handshakes"),
+        ),
+        Bar::new(
+            "mass start beside chitchat",
+            &at,
+            AtLeast(2.0, "times as fast"),
+            "chitchat, default interval",
+            against(chitchat, ours),
+        ),
+        Bar::new(
+            "mass start beside kad",
+            &at,
+            AtLeast(30.0, "times as fast"),
+            "libp2p kad, a walk a second",
+            against(kad, ours),
+        ),
+        Bar::new(
+            "bytes of a mass start",
+            &at,
+            AtMost(2.5, "times"),
+            "the list itself",
+            bytes,
+        ),
+    ]
+}
+
+fn simulated(plan: &Plan, tables: &Tables) -> Vec<Bar> {
+    let title = crate::simulate::TITLE;
+    let mut bars = Vec::new();
+    let against = |nodes: &str, column, limit| {
+        let cell = tables.cell(title, nodes, column)?;
+        let limit = tables.cell(title, nodes, limit).and_then(number)?;
+        if cell == NEVER {
+            return Some(Seen {
+                value: f64::INFINITY,
+                shown: format!("never, beside {}", seconds(limit)),
+                is_ratio: false,
+            });
+        }
+        let time = number(cell)?;
+        Some(Seen {
+            value: time / limit,
+            shown: format!("{} beside {}", seconds(time), seconds(limit)),
+            is_ratio: true,
+        })
+    };
+    let beside = "the limit of latency; worst of the seeds";
+    for (what, bar, column) in [
+        ("newcomer known by all", 1.25, 3),
+        ("newcomer knows all", 1.5, 5),
+    ] {
+        for (nodes, seeds) in &plan.simulated {
+            let at = format!("{} nodes, {seeds} seeds", thousands(*nodes));
+            let seen = against(&nodes.to_string(), column, column + 1);
+            bars.push(Bar::new(what, &at, AtMost(bar, "times"), beside, seen));
+        }
+    }
+    for (what, goal, column) in [
+        ("idle traffic of a node", AtMost(20.0, "B/s"), 9),
+        ("idle messages of a node", AtMost(0.25, "a second"), 10),
+    ] {
+        for (nodes, _) in &plan.simulated {
+            let at = format!("{} nodes", thousands(*nodes));
+            let seen = plain(tables, title, &nodes.to_string(), column);
+            bars.push(Bar::new(what, &at, goal, "-", seen));
+        }
+    }
+    bars
+}
+
+/// What finding one difference cost.
+struct Found {
+    at: String,
+    d: f64,
+    sides: [f64; 2],
+    trips: f64,
+}
+
+fn sync(plan: &Plan, tables: &Tables) -> Vec<Bar> {
+    let found = found(plan, tables);
+    let worst = |of: &dyn Fn(&Found) -> Option<Seen>| {
+        // Not every size is there: nothing can be said about all of them.
+        let all: Vec<Seen> = found.as_ref()?.iter().filter_map(of).collect();
+        all.into_iter().max_by(|a, b| a.value.total_cmp(&b.value))
+    };
+    let total = |found: &Found| found.sides.iter().sum::<f64>();
+    let equal = worst(&|found| {
+        let [asked, answered] = found.sides;
+        (found.d == 0.0).then(|| Seen {
+            value: asked.max(answered),
+            shown: format!("{asked} + {answered} B, {}", found.at),
+            is_ratio: false,
+        })
+    });
+    let bytes = worst(&|found| {
+        let allowed = 40.0 * found.d + 512.0;
+        (found.d > 0.0).then(|| Seen {
+            value: total(found) / allowed,
+            shown: format!("{} of {allowed} B, {}", total(found), found.at),
+            is_ratio: true,
+        })
+    });
+    let trips = worst(&|found| {
+        let allowed = 1.0 + (found.d / 32.0).log2().max(0.0);
+        (found.d > 0.0).then(|| Seen {
+            value: found.trips / allowed,
+            shown: format!("{} of {allowed:.1}, {}", found.trips, found.at),
+            is_ratio: true,
+        })
+    });
+    let every = format!(
+        "{} records",
+        plan.lists
+            .iter()
+            .map(|size| thousands(*size))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    let mut bars = vec![
+        Bar::new(
+            "sync of equal lists",
+            &every,
+            AtMost(24.0, "B a side"),
+            "-",
+            equal,
+        ),
+        Bar::new(
+            "bytes of a sync",
+            &every,
+            AtMost(1.0, "times"),
+            "40 B per difference + 512 B; worst",
+            bytes,
+        ),
+        Bar::new(
+            "round trips of a sync",
+            &every,
+            AtMost(1.0, "times"),
+            "1 + log2(d / 32); worst",
+            trips,
+        ),
+    ];
+    for (size, d, least) in [(10_000, 100, 8.0), (100_000, 1_000, 16.0)] {
+        let first = [size.to_string(), d.to_string(), "ours".to_owned()];
+        let first = first.each_ref().map(String::as_str);
+        let seen = match tables.rows("records", &first)[..] {
+            [row] => row.get(6).and_then(|cell| number(cell)).map(|value| Seen {
+                value,
+                shown: format!("{} B", row.get(3).map_or("-", String::as_str)),
+                is_ratio: true,
+            }),
+            _ => None,
+        };
+        let at = format!("{} records, {} differences", thousands(size), thousands(d));
+        let what = "bytes of a sync beside negentropy";
+        bars.push(Bar::new(
+            what,
+            &at,
+            AtLeast(least, "times fewer"),
+            "negentropy",
+            seen,
+        ));
+    }
+    bars
+}
+
+/// All rows of ours, at every size that was asked for; nothing when a figure cannot be read.
+fn found(plan: &Plan, tables: &Tables) -> Option<Vec<Found>> {
+    let rows = &tables.table("records")?.rows;
+    let ours = rows
+        .iter()
+        .filter(|row| row.get(2).is_some_and(|name| name == "ours"));
+    let found: Option<Vec<Found>> = ours.map(|row| read(row)).collect();
+    let is_there = |size: &usize| {
+        rows.iter()
+            .any(|row| row.first() == Some(&size.to_string()))
+    };
+    found.filter(|_| plan.lists.iter().all(is_there))
+}
+
+fn read(row: &[String]) -> Option<Found> {
+    let [size, d, _, bytes, trips, ..] = row else {
+        return None;
+    };
+    let (asked, answered) = bytes.split_once(" + ")?;
+    Some(Found {
+        at: format!("{} records, d = {d}", thousands(size.parse().ok()?)),
+        d: number(d)?,
+        sides: [number(asked)?, number(answered)?],
+        trips: number(trips)?,
+    })
+}
