@@ -2,6 +2,7 @@
 
 mod bar;
 mod bars;
+mod lists;
 mod machine;
 mod missed;
 mod page;
@@ -13,7 +14,7 @@ mod tables;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::page::{Page, Section};
 use self::plan::Plan;
@@ -100,11 +101,13 @@ fn measure(plan: &Plan) -> Vec<Section> {
         progress(&format!("[{place}/{count}] {name} ..."));
         let start = Instant::now();
         let text = work();
-        let took = Duration::from_secs(start.elapsed().as_secs());
+        let took = start.elapsed();
         let ended = text
             .as_ref()
             .map_or_else(|problem| problem.as_str(), |_| "done");
-        progress(&format!("[{place}/{count}] {name}: {ended} after {took:?}"));
+        progress(&format!(
+            "[{place}/{count}] {name}: {ended} after {took:.1?}"
+        ));
         sections.push(Section { name, text, took });
     }
     sections

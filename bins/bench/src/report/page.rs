@@ -166,8 +166,11 @@ impl Section {
             Ok(text) => (text.trim_end().to_owned(), pictures_of(text)),
             Err(problem) => (format!("**Failed**: {problem}"), String::new()),
         };
-        let took = self.took;
-        format!("## {} ({took:?})\n\n{about}\n\n{text}{pictures}", self.name)
+        let took = self.took.as_secs().max(1);
+        format!(
+            "## {} (about {took} s)\n\n{about}\n\n{text}{pictures}",
+            self.name
+        )
     }
 }
 

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::tables::{Table, number, range, seconds};
 
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 900.0;
 /// Room for the names on the left, and for the figures on the right.
-const LEFT: f64 = 330.0;
+const LEFT: f64 = 370.0;
 const RIGHT: f64 = 110.0;
 /// Above the first bar, and below the last one.
 const TOP: f64 = 58.0;
@@ -18,7 +18,7 @@ const BAR: f64 = 14.0;
 const MAX_NAME: usize = 50;
 
 /// Colours for light and for dark pages; without support for the latter the page is light.
-const STYLE: &str = "text{font:13px sans-serif;fill:#1f2328}.small{font-size:11px;fill:#59636e}.back{fill:#ffffff}\
+const STYLE: &str = "text{font:12px sans-serif;fill:#1f2328}.small{font-size:11px;fill:#59636e}.back{fill:#ffffff}\
                      .ours{fill:#0969da}.other{fill:#8c959f}.grid{stroke:#d1d9e0}.whisker{stroke:#1f2328}\
                      @media(prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#9198a1}.back{fill:#0d1117}\
                      .ours{fill:#4493f8}.other{fill:#656c76}.grid{stroke:#30363d}.whisker{stroke:#e6edf3}}";
