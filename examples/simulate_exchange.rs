@@ -13,6 +13,7 @@ mod suite;
 use std::time::Duration;
 
 use btcfed_exchange_protocol::simulate::scenario;
+use btcfed_exchange_protocol::simulate::series::{LAN, options};
 
 #[expect(clippy::print_stdout, reason = "an example shows its result")]
 fn main() {
@@ -29,14 +30,14 @@ fn main() {
     println!("20 ms links, uplinks of 100 Mbit/s, 8 links per node; seed {seed}\n");
     suite::title(&mut |line| println!("{line}"));
     for nodes in [10, 100, 300] {
-        println!("{}", suite::join_row(nodes, 1, suite::LAN, seed));
+        println!("{}", suite::join_row(nodes, 1, LAN, seed));
     }
 }
 
 /// How fast newcomers become known, as an SVG.
 fn curves(seed: u64) -> String {
     let curves = [100, 300].map(|nodes| {
-        let mut sim = scenario::settled(suite::options(suite::LAN, seed), nodes);
+        let mut sim = scenario::settled(options(LAN, seed), nodes);
         let curve = scenario::spread(&mut sim, Duration::from_millis(500));
         (format!("{nodes} nodes"), curve)
     });

@@ -2,31 +2,12 @@
 
 use std::time::Duration;
 
-use btcfed_exchange_protocol::simulate::{SimOptions, scenario};
+use btcfed_exchange_protocol::simulate::scenario;
+use btcfed_exchange_protocol::simulate::series::{self, LAN, Links, WAN, median, options, worst};
 
 /// A list of peers has room for 10,000: with the newcomer that is all of it.
 const MOST: usize = 9_990;
 const SEEDS: u64 = 20;
-
-/// What kind of links.
-#[derive(Clone, Copy)]
-pub(crate) struct Links {
-    name: &'static str,
-    latency_ms: u64,
-    loss: f64,
-}
-
-pub(crate) const LAN: Links = Links {
-    name: "20 ms",
-    latency_ms: 20,
-    loss: 0.0,
-};
-
-const WAN: Links = Links {
-    name: "100 ms, 2 % loss",
-    latency_ms: 100,
-    loss: 0.02,
-};
 
 type Say<'a> = &'a mut dyn FnMut(String);
 
@@ -63,45 +44,24 @@ pub(crate) fn title(say: Say<'_>) {
     say("| links | N | seeds | known by all: median, worst | knows all, worst | records per node, worst | messages per node, worst | idle: B/s, messages/s |\n|---|---|---|---|---|---|---|---|".to_owned());
 }
 
-pub(crate) fn options(links: Links, seed: u64) -> SimOptions {
-    let mut options = SimOptions::default();
-    options.seed = seed;
-    options.degree = 8;
-    options.uplink = Some(12_500_000);
-    options.latency = Duration::from_millis(links.latency_ms);
-    options.loss = links.loss;
-    options
-}
-
 /// One newcomer through the bootstrap in every seed; idle is measured in the first one.
 pub(crate) fn join_row(nodes: usize, seeds: u64, links: Links, first: u64) -> String {
-    let (mut known, mut knows, mut records, mut messages) = (Vec::new(), Vec::new(), 0.0, 0.0);
-    let mut idle = String::new();
-    for seed in first..first + seeds {
-        let mut sim = scenario::settled(options(links, seed), nodes);
-        let join = scenario::join(&mut sim, Some(scenario::BOOTSTRAP));
-        known.push(join.known_by_all);
-        knows.push(join.knows_all);
-        records = f64::max(records, join.records_per_node);
-        messages = f64::max(messages, join.messages_per_node);
-        if seed == first {
-            let cost = scenario::idle(&mut sim, Duration::from_secs(120));
-            idle = format!("{:.1}, {:.3}", cost.bytes, cost.messages);
-        }
-    }
-    let median = middle(&mut known);
-    let worst = [&known, &knows].map(|times| millis(worst(times)));
-    let [known, knows] = worst;
+    let joins = series::joins(links, nodes, first..=first + seeds - 1);
     format!(
-        "| {} | {nodes} | {seeds} | {}, {known} | {knows} | {records:.3} | {messages:.2} | {idle} |",
+        "| {} | {nodes} | {seeds} | {}, {} | {} | {:.3} | {:.2} | {:.1}, {:.3} |",
         links.name,
-        millis(median),
+        millis(median(&joins.known_by_all)),
+        millis(worst(&joins.known_by_all)),
+        millis(worst(&joins.knows_all)),
+        joins.records_per_node,
+        joins.messages_per_node,
+        joins.idle.bytes,
+        joins.idle.messages,
     )
 }
 
 fn idle_row(nodes: usize) -> String {
-    let mut sim = scenario::settled(options(LAN, 1), nodes);
-    let idle = scenario::idle(&mut sim, Duration::from_secs(300));
+    let idle = series::idle(LAN, nodes, 1);
     format!(
         "| {} | {nodes} | 1 | | | | | {:.1}, {:.3} |",
         LAN.name, idle.bytes, idle.messages
@@ -155,17 +115,6 @@ fn partition_row(links: Links, nodes: usize, seeds: u64) -> String {
         links.name,
         millis(worst(&took))
     )
-}
-
-/// The longest; `None` when one never ended.
-fn worst(times: &[Option<Duration>]) -> Option<Duration> {
-    let ended: Option<Vec<Duration>> = times.iter().copied().collect();
-    ended?.into_iter().max()
-}
-
-fn middle(times: &mut [Option<Duration>]) -> Option<Duration> {
-    times.sort_unstable_by_key(|time| time.unwrap_or(Duration::MAX));
-    times.get(times.len() / 2).copied().flatten()
 }
 
 fn millis(time: Option<Duration>) -> String {

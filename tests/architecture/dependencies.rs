@@ -30,7 +30,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Where a dependency lives. Benchmarks are exempt: they run rivals. `deny.toml` says the same to cargo-deny.
-const HOMES: [(&str, &[&str]); 23] = [
+const HOMES: [(&str, &[&str]); 24] = [
     ("bech32", &[BINARY]),
     ("clap", &[BINARY]),
     ("clap_complete", &[BINARY]),
@@ -40,6 +40,7 @@ const HOMES: [(&str, &[&str]); 23] = [
     ("fd-lock", &[BINARY, STORE]),
     ("fjall", &[]),
     ("flate2", &[BINARY]),
+    ("foca", &[]),
     ("hickory-resolver", &[NETWORK]),
     ("libp2p", &[NETWORK]),
     ("notify", &[CONFIG, STORE]),

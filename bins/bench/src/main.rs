@@ -8,6 +8,10 @@ mod network;
 mod peers;
 #[cfg(feature = "lists")]
 mod reconcile;
+#[cfg(feature = "rivals")]
+mod report;
+#[cfg(feature = "lists")]
+mod simulate;
 mod store;
 mod table;
 
@@ -25,8 +29,15 @@ usage: btcfed-bench crypto [--rounds N]
        btcfed-bench idle [--connections N]
        btcfed-bench hostile
        btcfed-bench journal [--rounds N] [--peers N]
+       btcfed-bench simulate [--nodes N] [--seeds N]
+       btcfed-bench all [--quick] [--out FOLDER] [--stress FOLDER]
 
-Rivals are measured when built with `--features rivals`. The result is a Markdown table on stdout.";
+Rivals are measured when built with `--features rivals`. The result is a Markdown table on stdout; `all` writes FOLDER/results.md
+and FOLDER/plots (docs/benchmarks, where the documents of the stress suite are read as well) and shows its progress on stderr.";
+
+/// Where results are, seen from the root of the repository.
+#[cfg(feature = "rivals")]
+const RESULTS: &str = "docs/benchmarks";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -59,6 +70,22 @@ fn run(args: &[String]) -> Result<String, String> {
         },
         #[cfg(feature = "lists")]
         "reconcile" => reconcile::run(rounds, &sizes(options, "1000,10000,100000")?),
+        #[cfg(feature = "lists")]
+        "simulate" => {
+            let seeds = number(options, "--seeds")?.unwrap_or(1).max(1);
+            let seeds = u64::try_from(seeds).unwrap_or(u64::MAX);
+            match number(options, "--nodes")?.unwrap_or(100) {
+                nodes @ 10..=simulate::MAX_NODES => simulate::run(&[(nodes, seeds)]),
+                _ => Err(format!("--nodes: from 10 to {}", simulate::MAX_NODES)),
+            }
+        }
+        #[cfg(feature = "rivals")]
+        "all" => {
+            let folder =
+                |name| value(options, name).map(|text| PathBuf::from(text.unwrap_or(RESULTS)));
+            let is_quick = options.iter().any(|option| option == "--quick");
+            report::run(is_quick, &folder("--out")?, &folder("--stress")?)
+        }
         #[cfg(feature = "rivals")]
         "connect" => network::connect(rounds),
         #[cfg(feature = "rivals")]

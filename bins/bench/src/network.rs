@@ -4,6 +4,7 @@ mod chitchat;
 mod connect;
 mod discover;
 mod floor;
+mod foca;
 mod idle;
 mod kad;
 mod newcomers;

@@ -77,7 +77,7 @@ pub(crate) fn compare(
         let ratio = measure.as_secs_f64() / median.as_secs_f64().max(f64::MIN_POSITIVE);
         writeln!(
             table,
-            "| {name} | {median:.1?} | {low:.1?} to {high:.1?} | {ratio:.2} |"
+            "| {name} | {median:.2?} | {low:.2?} to {high:.2?} | {ratio:.2} |"
         )
         .map_err(|e| e.to_string())?;
     }
@@ -103,11 +103,11 @@ mod tests {
         ];
         let table = race("load", 3, contenders).unwrap();
         assert!(
-            table.contains("| ours | 10.0ms | 10.0ms to 10.0ms | 1.00 |"),
+            table.contains("| ours | 10.00ms | 10.00ms to 10.00ms | 1.00 |"),
             "{table}"
         );
         assert!(
-            table.contains("| theirs | 25.0ms | 25.0ms to 25.0ms | 0.40 |"),
+            table.contains("| theirs | 25.00ms | 25.00ms to 25.00ms | 0.40 |"),
             "{table}"
         );
     }

@@ -25,6 +25,7 @@ mod knowledge;
 mod node;
 mod options;
 pub mod scenario;
+pub mod series;
 mod verifier;
 mod wire;
 mod world;

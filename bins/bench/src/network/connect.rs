@@ -16,6 +16,10 @@ use crate::table::compare;
 /// The frame that is asked and answered, in bytes.
 const FRAME_BYTES: usize = 64;
 
+/// Connections that are opened at the same moment, and one such round for so many single connections.
+const AT_ONCE: usize = 50;
+const AT_ONCE_SHARE: usize = 10;
+
 /// Longer than one connection takes on the busiest machine.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -112,6 +116,7 @@ pub(crate) fn run(rounds: usize) -> Result<String, String> {
                 times[2 + index].push(took.answered);
             }
         }
+        let at_once = at_once(rounds.div_ceil(AT_ONCE_SHARE), &ours, &raw_addr).await?;
         let [established, raw_established, answered, raw_answered] = times;
         let ours = |ours, raw| vec![("btcfed-network", ours), ("raw libp2p", raw)];
         Ok([
@@ -123,9 +128,35 @@ pub(crate) fn run(rounds: usize) -> Result<String, String> {
                 "established to the first answer",
                 ours(answered, raw_answered),
             )?,
+            at_once,
         ]
         .join("\n"))
     })
+}
+
+/// So many clients dial one server at the same moment; how long until the last of them has its first answer. Starting the
+/// clients counts too, because the first ones dial while the last ones start.
+async fn at_once(rounds: usize, ours: &Ours, raw: &Multiaddr) -> Result<String, String> {
+    let mut times: [Vec<Duration>; 2] = Default::default();
+    for round in 0..=rounds {
+        let start = Instant::now();
+        let all = (0..AT_ONCE).map(|_| limited(connect_ours(ours)));
+        futures::future::try_join_all(all).await?;
+        let took = start.elapsed();
+        let start = Instant::now();
+        let all = (0..AT_ONCE).map(|_| limited(connect_raw(raw.clone())));
+        futures::future::try_join_all(all).await?;
+        // The first round warms caches up.
+        if round > 0 {
+            times[0].push(took);
+            times[1].push(start.elapsed());
+        }
+    }
+    let [ours, raw] = times;
+    compare(
+        &format!("{AT_ONCE} connections at once: until all have an answer"),
+        vec![("btcfed-network", ours), ("raw libp2p", raw)],
+    )
 }
 
 async fn limited(work: impl Future<Output = Result<Took, String>>) -> Result<Took, String> {

@@ -11,8 +11,9 @@ use btcfed_core::addr::AddrWithId;
 use btcfed_core::identity::StrictVerifier;
 use btcfed_core::record::{UnverifiedRecord, verify_all};
 
+use super::foca::Tuning;
 use super::process::Usage;
-use super::{chitchat, connect, kad};
+use super::{chitchat, connect, foca, kad};
 
 /// How often the nodes are looked at.
 pub(crate) const POLL: Duration = Duration::from_millis(5);
@@ -20,8 +21,11 @@ pub(crate) const POLL: Duration = Duration::from_millis(5);
 /// The size of what a node tells of itself: a signed record with one address.
 pub(crate) const RECORD_BYTES: usize = 205;
 
-/// How long a federation may take.
+/// How long a federation of ours may take.
 const LIMIT: Duration = Duration::from_secs(90);
+
+/// When a rival is given up.
+const RIVAL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Operations by which the price of cryptography is found.
 const PRICED: usize = 200;
@@ -55,9 +59,15 @@ pub(crate) fn run(rounds: usize, count: usize) -> Result<String, String> {
         rows.bytes.push(ours.bytes_each);
         rows.ours.push(ours.all);
         rows.chitchat
-            .push(super::runtime()?.block_on(chitchat::run(count, LIMIT))?);
+            .push(super::runtime()?.block_on(chitchat::run(count, RIVAL_LIMIT))?);
+        for (tuning, times) in [
+            (Tuning::Lan, &mut rows.foca),
+            (Tuning::Fast, &mut rows.foca_fast),
+        ] {
+            times.push(super::runtime()?.block_on(foca::run(count, tuning, RIVAL_LIMIT))?);
+        }
         rows.kad
-            .push(super::runtime()?.block_on(kad::run(count, LIMIT))?);
+            .push(super::runtime()?.block_on(kad::run(count, RIVAL_LIMIT))?);
     }
     Ok(rows.table(rounds, count))
 }
@@ -68,44 +78,63 @@ struct Rows {
     floor: Vec<Duration>,
     bytes: Vec<u64>,
     chitchat: Vec<Option<Duration>>,
+    foca: Vec<Option<Duration>>,
+    foca_fast: Vec<Option<Duration>>,
     kad: Vec<Option<Duration>>,
 }
 
 impl Rows {
     fn table(mut self, rounds: usize, count: usize) -> String {
         let ours = middle(&mut self.ours);
-        let row = |name: &str, time: Duration| {
+        let row = |name: &str, times: &mut Vec<Duration>| {
+            let time = middle(times);
+            let ends = times.first().zip(times.last());
+            let (least, most) = ends.map_or((time, time), |(least, most)| (*least, *most));
             let ratio = ours.as_secs_f64() / time.as_secs_f64().max(f64::MIN_POSITIVE);
-            format!("| {name} | {time:.0?} | {ratio:.3} |")
+            format!("| {name} | {time:.2?} | {least:.2?} to {most:.2?} | {ratio:.3} |")
         };
-        let other = |name: &str, times: &mut Vec<Option<Duration>>| {
+        let other = |name: &str, times: &[Option<Duration>]| {
             // One that does not finish counts with the whole limit: the ratio is then a bound.
-            let mut all: Vec<_> = times.iter().map(|time| time.unwrap_or(LIMIT)).collect();
+            let mut all: Vec<_> = times
+                .iter()
+                .map(|time| time.unwrap_or(RIVAL_LIMIT))
+                .collect();
             let missed = times.iter().filter(|time| time.is_none()).count();
             let name = match missed {
                 0 => name.to_owned(),
-                _ => format!("{name} ({missed} of {rounds} not within {LIMIT:?})"),
+                _ => format!("{name} ({missed} of {rounds} not within {RIVAL_LIMIT:?})"),
             };
-            row(&name, middle(&mut all))
+            row(&name, &mut all)
         };
-        let floor = middle(&mut self.floor);
         let bytes = middle(&mut self.bytes);
         let list = u64::try_from((count - 1) * RECORD_BYTES).unwrap_or(u64::MAX);
         #[expect(clippy::cast_precision_loss, reason = "a ratio of small numbers")]
         let times_list = bytes as f64 / list.max(1) as f64;
         [
-            format!("| {count} nodes, all pairs known, {rounds} runs | median | ours / this |"),
-            "|---|---|---|".to_owned(),
-            row("btcfed, signed and encrypted", ours),
-            row("its signatures and handshakes alone, all cores", floor),
-            other("chitchat, default interval of 1 s", &mut self.chitchat),
-            other("libp2p kad, a walk a second", &mut self.kad),
+            format!(
+                "| {count} nodes, all pairs known, {rounds} runs | median | least to most | ours / this |"
+            ),
+            "|---|---|---|---|".to_owned(),
+            row("btcfed, signed and encrypted", &mut self.ours),
+            row(
+                "its signatures and handshakes alone, all cores",
+                &mut self.floor,
+            ),
+            other("chitchat, default interval of 1 s", &self.chitchat),
+            other("foca, its setting for local networks", &self.foca),
+            other(
+                "foca, gossip every 20 ms, announced every 200 ms",
+                &self.foca_fast,
+            ),
+            other("libp2p kad, a walk a second", &self.kad),
             String::new(),
             format!(
-                "Exchange traffic of ours: {bytes} bytes sent by a node (median run), {times_list:.2} times its list \
-                 of {} records of {RECORD_BYTES} bytes.",
+                "| {count} nodes, exchange traffic of a node (median run) | bytes sent | / its list of {} records of \
+                 {RECORD_BYTES} bytes |",
                 count - 1
             ),
+            "|---|---|---|".to_owned(),
+            format!("| btcfed | {bytes} | {times_list:.2} |"),
         ]
         .join("\n")
     }
