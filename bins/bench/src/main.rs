@@ -4,6 +4,7 @@
 mod crypto;
 #[cfg(feature = "rivals")]
 mod network;
+mod options;
 #[cfg(feature = "rivals")]
 mod peers;
 #[cfg(feature = "lists")]
@@ -17,6 +18,8 @@ mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use options::{number, sizes, value};
 
 const USAGE: &str = "\
 usage: btcfed-bench crypto [--rounds N]
@@ -114,32 +117,4 @@ fn run(args: &[String]) -> Result<String, String> {
         },
         _ => Err(USAGE.to_owned()),
     }
-}
-
-/// The numbers of peers to measure with.
-fn sizes(options: &[String], usual: &str) -> Result<Vec<usize>, String> {
-    let sizes = value(options, "--peers")?.unwrap_or(usual);
-    let sizes: Result<Vec<usize>, _> = sizes.split(',').map(str::parse).collect();
-    sizes.map_err(|e| format!("--peers: {e}"))
-}
-
-/// The number after `name`, if it is given.
-fn number(options: &[String], name: &str) -> Result<Option<usize>, String> {
-    let Some(text) = value(options, name)? else {
-        return Ok(None);
-    };
-    text.parse()
-        .map(Some)
-        .map_err(|_| format!("{name}: {text} is not a number"))
-}
-
-/// The text after `name`, if it is given.
-fn value<'a>(options: &'a [String], name: &str) -> Result<Option<&'a str>, String> {
-    let Some(at) = options.iter().position(|option| option == name) else {
-        return Ok(None);
-    };
-    options
-        .get(at + 1)
-        .map(|text| Some(text.as_str()))
-        .ok_or_else(|| format!("{name} needs a value"))
 }

@@ -38,7 +38,7 @@ impl Plan {
             starts: 3,
             lists: vec![1_000, 10_000, 100_000],
             list_rounds: 3,
-            simulated: vec![(100, 20), (1_000, 5), (MAX_NODES, 1)],
+            simulated: vec![(100, 20), (1_000, 20), (MAX_NODES, 3)],
         }
     }
 
