@@ -192,7 +192,21 @@ fn an_owners_versions_are_passed_on_so_many_at_once_and_one_in_so_many_seconds()
 }
 
 #[test]
-fn a_newcomer_cuts_the_list_into_so_many_parts() {
+fn a_newcomer_cuts_the_list_into_parts_of_a_page_within_bounds() {
+    let (few, many) = (limits::STRIPES, limits::MAX_STRIPES);
+    let each = limits::RECORDS_PER_STRIPE;
+    for (count, parts) in [
+        (few * each, few),
+        (few * each + 1, few + 1),
+        (many * each, many),
+        (many * each + 1, many),
+    ] {
+        assert_eq!(parts_of_a_list(count, parts), (0..parts).collect());
+    }
+}
+
+/// The parts that a newcomer asks its neighbours for, of a list that is told to be so long; each is one of `of`.
+fn parts_of_a_list(count: u32, of: u32) -> BTreeSet<u32> {
     let mut bench = Bench::new();
     let offers = Hello {
         features: limits::FEATURES,
@@ -202,7 +216,7 @@ fn a_newcomer_cuts_the_list_into_so_many_parts() {
     let (id, _) = bench.sent_to(1).pop().unwrap();
     let records: Vec<_> = (100..116).map(|n| entry(&record(n, 1))).collect();
     let sample = PeerResponse {
-        count: 1000,
+        count,
         ..page(Some(offers), &records)
     };
     bench.answer(id, &Message::Response(sample));
@@ -216,12 +230,12 @@ fn a_newcomer_cuts_the_list_into_so_many_parts() {
                 ..
             }) = message
             {
-                assert_eq!(stripe.of, limits::STRIPES);
+                assert_eq!(stripe.of, of);
                 parts.insert(stripe.index);
             }
         }
     }
-    assert_eq!(parts, (0..limits::STRIPES).collect());
+    parts
 }
 
 #[test]
