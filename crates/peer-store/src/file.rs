@@ -277,12 +277,17 @@ impl TheFile {
         let skipped = document.bad().count();
         let is_checkpoint = document.checksum == Checksum::Matches && document.damage.is_empty();
         self.identity = is_checkpoint.then_some(Identity::of(document.generation, print));
+        let was_empty = self.shared.state().set.is_empty();
         let changes = self.adopt(document);
         self.print = Some(print);
         self.document.print = self.print.filter(|_| is_as_found);
         let metrics = &self.shared.options.metrics;
         metrics.count("peer_store_loads", 1);
-        metrics.count("peer_store_adopted_changes", as_count(changes.len()));
+        let adopted = match was_empty {
+            true => self.shared.state().set.len(),
+            false => changes.len(),
+        };
+        metrics.count("peer_store_adopted_changes", as_count(adopted));
         metrics.count("peer_store_skipped_entries", as_count(skipped));
         metrics.time("peer_store_load", started.elapsed());
         Ok(Outcome::Adopted(changes))
@@ -622,7 +627,12 @@ impl TheFile {
         for (key, line) in &merged.waits {
             tracing::warn!(peer = %key.peer_id(), line, "deletion of {} waits until line {line} can be read", key.peer_id());
         }
-        let changes = merged.set.changes_since(&state.set);
+        // Nobody can have subscribed before the first look is over.
+        let changes = if is_first && state.set.is_empty() {
+            Vec::new()
+        } else {
+            merged.set.changes_since(&state.set)
+        };
         state.newer_version = Some(document.version).filter(|version| *version > FORMAT_VERSION);
         state.generation = state.generation.max(document.generation);
         state.skipped = document.skipped();
