@@ -202,7 +202,7 @@ fn a_newcomer_cuts_the_list_into_so_many_parts() {
     let (id, _) = bench.sent_to(1).pop().unwrap();
     let records: Vec<_> = (100..116).map(|n| entry(&record(n, 1))).collect();
     let sample = PeerResponse {
-        count: 1000,
+        count: limits::STRIPES * limits::RECORDS_PER_STRIPE,
         ..page(Some(offers), &records)
     };
     bench.answer(id, &Message::Response(sample));
