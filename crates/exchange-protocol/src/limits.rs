@@ -146,7 +146,7 @@ pub const HINT_TURN: Duration = Duration::from_millis(50);
 
 /// With so many links along which records come and go a node begins no other one along the tree: a bootstrap that a whole
 /// federation starts with would send every record to everybody.
-pub const MAX_BRANCHES: usize = 32;
+pub const MAX_BRANCHES: usize = 128;
 
 /// How long a node with more links than [`MAX_BRANCHES`] gathers ids at least: everybody would hear of a record from it
 /// before the record comes along the tree, and ask it.

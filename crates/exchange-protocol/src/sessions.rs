@@ -181,7 +181,10 @@ impl Sessions {
     /// Those with whom a round is to start: all that need no slot, and as many others as there are slots.
     pub(crate) fn wanting(&self) -> impl Iterator<Item = PeerKey> {
         let free = limits::MAX_PARALLEL_ROUNDS.saturating_sub(self.fetching());
-        let queued = self.queued.iter().take(free);
+        let gave_sample = |peer: &&PeerKey| self.get(peer).is_some_and(|s| s.gave_sample);
+        let others = self.queued.iter().filter(move |peer| !gave_sample(peer));
+        let samplers = self.queued.iter().filter(gave_sample);
+        let queued = others.chain(samplers).take(free);
         self.wanting.iter().chain(queued).copied()
     }
 
@@ -278,6 +281,28 @@ mod tests {
         sessions.refresh(at(0), None);
         let first = 1 + limits::MAX_PARALLEL_ROUNDS;
         assert_eq!(sessions.wanting().count(), first, "one needs no slot");
+    }
+
+    #[test]
+    fn who_gave_the_sample_waits_until_all_others_had_their_turn() {
+        let mut sessions = sessions(4);
+        let mut keys: Vec<PeerKey> = (0..4).map(key).collect();
+        keys.sort_unstable();
+        for peer in &keys {
+            let session = sessions.get_mut(peer).unwrap();
+            (session.wants_round, session.introduced) = (true, true);
+        }
+        sessions.get_mut(&keys[0]).unwrap().gave_sample = true;
+        sessions.refresh(at(0), None);
+        assert_eq!(
+            sessions.wanting().collect::<Vec<_>>(),
+            keys[1..=limits::MAX_PARALLEL_ROUNDS]
+        );
+        for peer in &keys[1..] {
+            sessions.get_mut(peer).unwrap().wants_round = false;
+        }
+        sessions.refresh(at(0), None);
+        assert_eq!(sessions.wanting().collect::<Vec<_>>(), keys[..1]);
     }
 
     #[test]

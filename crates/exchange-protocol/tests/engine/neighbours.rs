@@ -259,8 +259,8 @@ fn a_node_with_all_its_branches_begins_no_other_and_tells_a_crowd_late() {
         bench.befriend(n);
     }
     bench.settle();
-    bench.ask(1, &announcement(&[entry(&record(99, 1))]));
-    assert_eq!(bench.announced_to(last), [(key(99), 1)]);
+    bench.ask(1, &announcement(&[entry(&record(999, 1))]));
+    assert_eq!(bench.announced_to(last), [(key(999), 1)]);
     bench.wait(limits::CROWD_DELAY - Duration::from_millis(1));
     assert_eq!(bench.announced_to(crowd), []);
     assert_eq!(ids(&bench, crowd), [], "others may tell it meanwhile");
@@ -271,16 +271,16 @@ fn a_node_with_all_its_branches_begins_no_other_and_tells_a_crowd_late() {
     );
     let ids = ids(&bench, crowd);
     // While lists are being found out the link stays beside the tree, whatever is pushed over it.
-    bench.connect(60, Direction::Inbound);
-    bench.ask(60, &Message::Request(question(Some(hello(None)))));
-    let found = Message::Response(page(Some(hello(None)), &[entry(&record(97, 1))]));
-    for (id, message) in bench.sent_to(60) {
+    bench.connect(960, Direction::Inbound);
+    bench.ask(960, &Message::Request(question(Some(hello(None)))));
+    let found = Message::Response(page(Some(hello(None)), &[entry(&record(997, 1))]));
+    for (id, message) in bench.sent_to(960) {
         if matches!(message, Message::Request(_)) {
             bench.answer(id, &found);
         }
     }
     bench.settle();
-    let pushed = bench.ask(crowd, &announcement(&[entry(&record(98, 1))]));
+    let pushed = bench.ask(crowd, &announcement(&[entry(&record(998, 1))]));
     assert!(
         matches!(&pushed, Message::Announcement(answer) if answer.is_prune()),
         "{pushed:?}"
@@ -293,8 +293,8 @@ fn a_node_with_all_its_branches_begins_no_other_and_tells_a_crowd_late() {
     });
     bench.ask(crowd, &want);
     bench.settle();
-    bench.ask(1, &announcement(&[entry(&record(96, 1))]));
-    assert_eq!(bench.announced_to(crowd), [(key(96), 1)]);
+    bench.ask(1, &announcement(&[entry(&record(996, 1))]));
+    assert_eq!(bench.announced_to(crowd), [(key(996), 1)]);
 }
 
 #[test]
