@@ -34,6 +34,7 @@ impl Engine {
         let intake = self.intake(now, peer, envelopes, true);
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.wants_round = true;
+            session.gave_sample = true;
             if let Some(round) = &mut session.round {
                 round.received += response.records.len();
                 round.learned += intake.learned;

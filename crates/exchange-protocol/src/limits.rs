@@ -144,6 +144,14 @@ pub const HINT_DELAY: Duration = Duration::from_millis(100);
 /// it would tell it is told meanwhile.
 pub const HINT_TURN: Duration = Duration::from_millis(50);
 
+/// With so many links along which records come and go a node begins no other one along the tree: a bootstrap that a whole
+/// federation starts with would send every record to everybody.
+pub const MAX_BRANCHES: usize = 128;
+
+/// How long a node with more links than [`MAX_BRANCHES`] gathers ids at least: everybody would hear of a record from it
+/// before the record comes along the tree, and ask it.
+pub const CROWD_DELAY: Duration = Duration::from_secs(1);
+
 /// How long a record that was told of by its id may take to arrive on another way, at least; a round trip if that is more.
 pub const GRAFT_PATIENCE: Duration = Duration::from_millis(50);
 

@@ -181,6 +181,7 @@ impl Engine {
             return;
         }
         let (has_branch, own) = (self.sessions.has_branch(), self.view.own_key());
+        let is_crowded = self.sessions.len() > limits::MAX_BRANCHES;
         let by_id = spread == Spread::ById && has_branch;
         for record in &records {
             let (key, seq) = (record.key(), record.seq());
@@ -206,7 +207,7 @@ impl Engine {
                 let is_told =
                     peer != from && *peer != key && session.closing.is_none() && fits && lacks;
                 if is_told {
-                    let turn = Turn::of(has_branch, &own, peer);
+                    let turn = Turn::of(has_branch, is_crowded, &own, peer);
                     session.tell(now.monotonic, turn, record, by_id);
                 }
                 is_told
@@ -356,6 +357,7 @@ impl Engine {
             .values()
             .map(|record| open_id(&record.key(), record.seq()))
             .collect();
+        let is_superfluous = is_lazy && self.sessions.has_all_branches_beside(&peer);
         let way = if is_beside { Way::Beside } else { Way::Along };
         let mut intake = self.take_in(now, peer, triage, way);
         if !is_beside {
@@ -364,7 +366,7 @@ impl Engine {
             }
         }
         if let Some(session) = self.sessions.get_mut(&peer) {
-            intake.prune = is_beside || is_calm && duplicate > new;
+            intake.prune = is_beside || is_superfluous || is_calm && duplicate > new;
             if duplicate + new > 0 {
                 session.is_lazy = intake.prune;
             }
@@ -424,14 +426,15 @@ impl Engine {
     }
 
     /// A connection between two who are part of the tree already begins beside it: as a branch it would be a circle, and the
-    /// next news would cut it at any place. A newcomer needs its branch.
+    /// next news would cut it at any place. A newcomer needs its branch, if there is one left.
     fn place_beside_tree(&mut self, peer: &PeerKey, is_new: bool) {
         let is_calm = self.phase() == Phase::Maintenance;
         let has_place = is_calm && self.news.has_tree() && self.sessions.has_branch_beside(peer);
+        let is_superfluous = self.sessions.has_all_branches_beside(peer);
         if let Some(session) = self.sessions.get_mut(peer)
             && !std::mem::replace(&mut session.placed, true)
         {
-            session.is_lazy |= has_place && !is_new;
+            session.is_lazy |= is_superfluous || has_place && !is_new;
         }
     }
 

@@ -72,6 +72,8 @@ pub(crate) struct Session {
     pub(crate) parts: BTreeSet<u32>,
     /// A round is due as soon as there is a slot for it.
     pub(crate) wants_round: bool,
+    /// It gave the sample to this node when it was a newcomer: of many that may be asked it is the last.
+    pub(crate) gave_sample: bool,
     /// The first round is over, however it ended. Nothing is announced before.
     pub(crate) settled: bool,
     pub(crate) last_synced: Option<MonotonicTime>,
@@ -168,6 +170,7 @@ impl Session {
             round: None,
             parts: BTreeSet::new(),
             wants_round: false,
+            gave_sample: false,
             settled: false,
             last_synced: None,
             paused_until: None,

@@ -181,15 +181,28 @@ impl Sessions {
     /// Those with whom a round is to start: all that need no slot, and as many others as there are slots.
     pub(crate) fn wanting(&self) -> impl Iterator<Item = PeerKey> {
         let free = limits::MAX_PARALLEL_ROUNDS.saturating_sub(self.fetching());
-        let queued = self.queued.iter().take(free);
+        let gave_sample = |peer: &&PeerKey| self.get(peer).is_some_and(|s| s.gave_sample);
+        let others = self.queued.iter().filter(move |peer| !gave_sample(peer));
+        let samplers = self.queued.iter().filter(gave_sample);
+        let queued = others.chain(samplers).take(free);
         self.wanting.iter().chain(queued).copied()
     }
 
     /// True when records come and go along some link other than this one, as of now.
     pub(crate) fn has_branch_beside(&self, peer: &PeerKey) -> bool {
+        self.branches_beside(peer).next().is_some()
+    }
+
+    /// True when records come and go along as many other links as a node may have, as of now.
+    pub(crate) fn has_all_branches_beside(&self, peer: &PeerKey) -> bool {
+        let last = limits::MAX_BRANCHES.saturating_sub(1);
+        self.branches_beside(peer).nth(last).is_some()
+    }
+
+    fn branches_beside(&self, peer: &PeerKey) -> impl Iterator<Item = &PeerKey> {
         let is_branch = |p: &&PeerKey| self.get(p).is_some_and(Session::is_branch);
-        let mut others = self.branches.union(&self.touched).filter(|p| *p != peer);
-        others.any(|p| is_branch(&p))
+        let others = self.branches.union(&self.touched);
+        others.filter(move |p| *p != peer).filter(is_branch)
     }
 
     /// True when records come and go along some link, as of now.
@@ -268,6 +281,44 @@ mod tests {
         sessions.refresh(at(0), None);
         let first = 1 + limits::MAX_PARALLEL_ROUNDS;
         assert_eq!(sessions.wanting().count(), first, "one needs no slot");
+    }
+
+    #[test]
+    fn who_gave_the_sample_waits_until_all_others_had_their_turn() {
+        let mut sessions = sessions(4);
+        let mut keys: Vec<PeerKey> = (0..4).map(key).collect();
+        keys.sort_unstable();
+        for peer in &keys {
+            let session = sessions.get_mut(peer).unwrap();
+            (session.wants_round, session.introduced) = (true, true);
+        }
+        sessions.get_mut(&keys[0]).unwrap().gave_sample = true;
+        sessions.refresh(at(0), None);
+        assert_eq!(
+            sessions.wanting().collect::<Vec<_>>(),
+            keys[1..=limits::MAX_PARALLEL_ROUNDS]
+        );
+        for peer in &keys[1..] {
+            sessions.get_mut(peer).unwrap().wants_round = false;
+        }
+        sessions.refresh(at(0), None);
+        assert_eq!(sessions.wanting().collect::<Vec<_>>(), keys[..1]);
+    }
+
+    #[test]
+    fn all_branches_are_there_from_the_limit_on_and_the_link_itself_does_not_count() {
+        let mut sessions = sessions(limits::MAX_BRANCHES + 1);
+        for n in 1..limits::MAX_BRANCHES {
+            sessions.get_mut(&key(n)).unwrap().met = true;
+        }
+        sessions.get_mut(&key(0)).unwrap().met = true;
+        assert!(!sessions.has_all_branches_beside(&key(0)), "one is free");
+        let last = key(limits::MAX_BRANCHES);
+        assert!(sessions.has_all_branches_beside(&last));
+        sessions.get_mut(&last).unwrap().met = true;
+        assert!(sessions.has_all_branches_beside(&key(0)));
+        sessions.refresh(at(0), None);
+        assert!(sessions.has_all_branches_beside(&key(0)));
     }
 
     #[test]

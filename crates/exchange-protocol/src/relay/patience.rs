@@ -42,15 +42,18 @@ pub(crate) enum Turn {
     First,
     /// Of two that got a version at about the same time only one tells the other.
     Second,
+    /// A node with a crowd of links tells what nobody else told meanwhile.
+    Last,
 }
 
 impl Turn {
-    /// The turn of a node that has a branch, or none, towards this peer.
-    pub(crate) fn of(has_branch: bool, own: &PeerKey, peer: &PeerKey) -> Self {
-        match (has_branch, own < peer) {
-            (false, _) => Self::AtOnce,
-            (true, true) => Self::First,
-            (true, false) => Self::Second,
+    /// The turn of a node that has a branch, or none, and few links or a crowd of them, towards this peer.
+    pub(crate) fn of(has_branch: bool, is_crowded: bool, own: &PeerKey, peer: &PeerKey) -> Self {
+        match (has_branch, is_crowded, own < peer) {
+            (false, ..) => Self::AtOnce,
+            (true, true, _) => Self::Last,
+            (true, false, true) => Self::First,
+            (true, false, false) => Self::Second,
         }
     }
 
@@ -60,6 +63,7 @@ impl Turn {
             Self::AtOnce => Duration::ZERO,
             Self::First => link.delay(),
             Self::Second => link.delay() + link.turn(),
+            Self::Last => (link.delay() + link.turn()).max(limits::CROWD_DELAY),
         }
     }
 }
@@ -95,6 +99,7 @@ mod tests {
             assert_eq!(Turn::AtOnce.wait(link), Duration::ZERO);
             assert_eq!(Turn::First.wait(link), first * MS, "{answers:?}");
             assert_eq!(Turn::Second.wait(link), second * MS, "{answers:?}");
+            assert_eq!(Turn::Last.wait(link), second.max(1_000) * MS, "{answers:?}");
             assert_eq!(link.patience(), patience * MS, "{answers:?}");
         }
     }

@@ -247,6 +247,57 @@ fn beside_the_tree_only_ids_are_told_and_whoever_lacks_the_record_gets_it() {
 }
 
 #[test]
+fn a_node_with_all_its_branches_begins_no_other_and_tells_a_crowd_late() {
+    let most = u64::try_from(limits::MAX_BRANCHES).unwrap();
+    let (last, crowd) = (most, most + 1);
+    let ids = |bench: &Bench, n| match bench.sent_to(n).pop() {
+        Some((_, Message::Announcement(told))) => told.ids,
+        _ => Vec::new(),
+    };
+    let mut bench = Bench::new();
+    for n in 1..=crowd {
+        bench.befriend(n);
+    }
+    bench.settle();
+    bench.ask(1, &announcement(&[entry(&record(999, 1))]));
+    assert_eq!(bench.announced_to(last), [(key(999), 1)]);
+    bench.wait(limits::CROWD_DELAY - Duration::from_millis(1));
+    assert_eq!(bench.announced_to(crowd), []);
+    assert_eq!(ids(&bench, crowd), [], "others may tell it meanwhile");
+    bench.wait(Duration::from_millis(1));
+    assert_eq!(
+        (bench.announced_to(crowd), ids(&bench, crowd).len()),
+        (vec![], 1)
+    );
+    let ids = ids(&bench, crowd);
+    // While lists are being found out the link stays beside the tree, whatever is pushed over it.
+    bench.connect(960, Direction::Inbound);
+    bench.ask(960, &Message::Request(question(Some(hello(None)))));
+    let found = Message::Response(page(Some(hello(None)), &[entry(&record(997, 1))]));
+    for (id, message) in bench.sent_to(960) {
+        if matches!(message, Message::Request(_)) {
+            bench.answer(id, &found);
+        }
+    }
+    bench.settle();
+    let pushed = bench.ask(crowd, &announcement(&[entry(&record(998, 1))]));
+    assert!(
+        matches!(&pushed, Message::Announcement(answer) if answer.is_prune()),
+        "{pushed:?}"
+    );
+    // Whoever heard of the record from nobody else gets a branch all the same.
+    let want = Message::Request(PeerRequest {
+        mode: Mode::Want,
+        want: Some(Want { salt: 0, ids }),
+        ..question(None)
+    });
+    bench.ask(crowd, &want);
+    bench.settle();
+    bench.ask(1, &announcement(&[entry(&record(996, 1))]));
+    assert_eq!(bench.announced_to(crowd), [(key(996), 1)]);
+}
+
+#[test]
 fn an_id_that_stays_unknown_is_asked_for_and_an_empty_promise_is_counted() {
     for is_kept in [true, false] {
         let mut teller = Bench::new();
