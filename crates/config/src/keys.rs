@@ -486,7 +486,7 @@ static KEYS: [Key; 63] = [
     live(
         "peers.rate_limit.burst",
         "1024",
-        "new records a peer may send unasked at once; of messages a fifth of that",
+        "new records a peer may send unasked at once; of messages a fifth of that, at least 32",
         Rule::Count {
             min: 64,
             max: 10_000,
