@@ -74,6 +74,17 @@ impl Engine {
     ) -> Intake {
         let triage = validate::triage(&self.view, now, envelopes);
         let way = if asked { Way::Asked } else { Way::Along };
+        self.take_and_blame(now, peer, triage, way)
+    }
+
+    /// The same for records that passed the first stages.
+    pub(crate) fn take_and_blame(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        triage: Triage,
+        way: Way,
+    ) -> Intake {
         let intake = self.take_in(now, peer, triage, way);
         if let Some(offence) = intake.offence {
             self.offend(now, peer, offence);
@@ -84,7 +95,7 @@ impl Engine {
         intake
     }
 
-    /// The same for records that passed the first stages.
+    /// The same, and the sender is left to whoever asks for this.
     pub(crate) fn take_in(&mut self, now: Now, peer: PeerKey, triage: Triage, way: Way) -> Intake {
         let price = self.price(now, &peer);
         let Some(session) = self.sessions.get_mut(&peer) else {
