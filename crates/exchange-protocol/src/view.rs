@@ -443,8 +443,8 @@ impl View {
         self.set.len().saturating_add(self.overlay.len())
     }
 
-    /// True when some version of this peer's record is known.
-    pub(crate) fn has_record(&self, key: &PeerKey) -> bool {
+    /// True for a known peer: in the store, with a record or without, or on its way there.
+    pub(crate) fn has_peer(&self, key: &PeerKey) -> bool {
         self.overlay.contains_key(key) || self.set.contains(key)
     }
 
