@@ -498,7 +498,7 @@ static KEYS: [Key; 63] = [
         "100",
         "points of misbehaviour that ban a peer; half of them disconnect it, a point a second is forgiven",
         Rule::Count {
-            min: 16,
+            min: 40,
             max: 10_000,
             set: |draft, value| draft.config.peers.ban.threshold = value.into(),
         },
