@@ -486,7 +486,7 @@ static KEYS: [Key; 63] = [
     live(
         "peers.rate_limit.burst",
         "1024",
-        "new records a peer may send unasked at once; of messages a fifth of that",
+        "new records a peer may send unasked at once; of messages a fifth of that, at least 32",
         Rule::Count {
             min: 64,
             max: 10_000,
@@ -498,7 +498,7 @@ static KEYS: [Key; 63] = [
         "100",
         "points of misbehaviour that ban a peer; half of them disconnect it, a point a second is forgiven",
         Rule::Count {
-            min: 16,
+            min: 40,
             max: 10_000,
             set: |draft, value| draft.config.peers.ban.threshold = value.into(),
         },

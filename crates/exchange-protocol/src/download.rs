@@ -8,13 +8,30 @@ use btcfed_core::exchange::Notice;
 use btcfed_core::time::Now;
 
 use crate::defence::score::Offence;
+use crate::defence::validate;
 use crate::engine::{Engine, Sent};
 use crate::limits;
 use crate::message::{Message, Mode, PeerRequest, PeerResponse, RecordEntry, Stripe};
+use crate::relay::Way;
 use crate::session::{Round, Stage};
 use crate::sync::PAGE;
 
 pub(crate) use self::parts::Download;
+
+/// A page of a part that is asked for beside the round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PartPage {
+    stripe: Stripe,
+    cursor: Option<PeerKey>,
+    /// Which one it is, from 1 on.
+    number: u32,
+}
+
+impl PartPage {
+    pub(crate) const fn stripe(&self) -> Stripe {
+        self.stripe
+    }
+}
 
 impl Engine {
     /// True while this node has next to nothing and should ask for a sample.
@@ -109,58 +126,69 @@ impl Engine {
                 && let Some(stripe) = download.take_open(peer, at)
             {
                 session.parts.insert(stripe.index);
-                self.ask_part(now, peer, stripe, None);
+                let first = PartPage {
+                    stripe,
+                    cursor: None,
+                    number: 1,
+                };
+                self.ask_part(now, peer, first);
             }
         }
     }
 
-    fn ask_part(&mut self, now: Now, peer: PeerKey, stripe: Stripe, cursor: Option<PeerKey>) {
+    fn ask_part(&mut self, now: Now, peer: PeerKey, page: PartPage) {
         let request = PeerRequest {
             mode: Mode::Stripe,
-            cursor,
+            cursor: page.cursor,
             limit: PAGE,
-            stripe: Some(stripe),
+            stripe: Some(page.stripe),
             ..PeerRequest::default()
         };
-        let sent = Sent::Part { stripe, cursor };
-        self.send(now, peer, &Message::Request(request), sent);
+        self.send(now, peer, &Message::Request(request), Sent::Part(page));
     }
 
-    /// Takes in a page of a part that was asked for beside others.
+    /// Takes in a page of a part that was asked for beside others. The next one is asked for while the download runs, nobody
+    /// else is asked for the part, and it has no more pages than a part may have.
     pub(crate) fn on_part(
         &mut self,
         now: Now,
         peer: PeerKey,
-        (stripe, before): (Stripe, Option<PeerKey>),
+        page: PartPage,
         response: &PeerResponse,
     ) {
         let goes_on = |next: &PeerKey| {
-            !response.records.is_empty() && before.is_none_or(|before| before < *next)
+            !response.records.is_empty() && page.cursor.is_none_or(|before| before < *next)
         };
-        let is_wrong = response.cells.is_some() || response.next.is_some_and(|n| !goes_on(&n));
+        let envelopes = response.records.iter().map(RecordEntry::offered);
+        let triage = validate::triage(&self.view, now, envelopes);
+        let is_foreign = |(key, _): &(PeerKey, u64)| !page.stripe.holds(key);
+        let is_wrong = response.cells.is_some()
+            || response.next.is_some_and(|n| !goes_on(&n))
+            || triage.listed.iter().any(is_foreign);
         if is_wrong {
-            self.failed_request(
-                now,
-                peer,
-                Sent::Part {
-                    stripe,
-                    cursor: before,
-                },
-            );
+            self.failed_request(now, peer, Sent::Part(page));
             self.offend(now, peer, Offence::WrongAnswer);
             return;
         }
-        let envelopes = response.records.iter().map(RecordEntry::offered);
-        let intake = self.intake(now, peer, envelopes, true);
-        self.on_stripe_page(now, peer, stripe, response.next.is_none());
+        let intake = self.take_and_blame(now, peer, triage, Way::Asked);
+        let is_last = response.next.is_none() || page.number >= limits::MAX_PAGES_PER_PART;
+        self.on_stripe_page(now, peer, page.stripe, is_last);
+        let download = self.download.as_ref();
+        let is_wanted =
+            !is_last && download.is_some_and(|d| d.waits_for(page.stripe, peer, now.monotonic));
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
         };
-        if response.next.is_some() && session.closing.is_none() {
-            self.ask_part(now, peer, stripe, response.next);
+        if is_wanted && session.closing.is_none() {
+            let next = PartPage {
+                cursor: response.next,
+                number: page.number + 1,
+                ..page
+            };
+            self.ask_part(now, peer, next);
             return;
         }
-        session.parts.remove(&stripe.index);
+        session.parts.remove(&page.stripe.index);
         self.notice(Notice::SyncCompleted {
             peer,
             received: response.records.len(),

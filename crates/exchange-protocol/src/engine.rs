@@ -17,10 +17,10 @@ use crate::codec;
 use crate::defence::budget::Parked;
 use crate::defence::origin::Origins;
 use crate::defence::score::{Offence, Scores};
-use crate::download::Download;
+use crate::download::{Download, PartPage};
 use crate::feeler::Feeler;
 use crate::limits;
-use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse, RecordEntry, Stripe};
+use crate::message::{ErrorCode, ErrorReply, Message, PeerResponse, RecordEntry};
 use crate::phase::{Phase, PhaseEvent};
 use crate::reconcile::salts::Salts;
 use crate::reconcile::shared::Shared;
@@ -101,10 +101,7 @@ pub(crate) enum Sent {
     /// A question for records that were told of by these ids.
     Graft(Vec<u64>),
     /// A question for a part, beside the round.
-    Part {
-        stripe: Stripe,
-        cursor: Option<PeerKey>,
-    },
+    Part(PartPage),
     /// A step of the round that the session describes.
     Round,
     /// The node's own record.
@@ -294,8 +291,8 @@ impl Engine {
             (Message::Response(response), Sent::Graft(ids)) => {
                 self.on_grafted(now, peer, &ids, &response);
             }
-            (Message::Response(response), Sent::Part { stripe, cursor }) => {
-                self.on_part(now, peer, (stripe, cursor), &response);
+            (Message::Response(response), Sent::Part(page)) => {
+                self.on_part(now, peer, page, &response);
             }
             (Message::Ack, Sent::Announcement(_) | Sent::Update) => self.acknowledged(peer, false),
             (Message::Announcement(answer), Sent::Announcement(_) | Sent::Update)
@@ -368,8 +365,8 @@ impl Engine {
             }
             // Somebody else is asked next.
             Sent::Graft(_) => {}
-            Sent::Part { stripe, .. } => {
-                session.parts.remove(&stripe.index);
+            Sent::Part(page) => {
+                session.parts.remove(&page.stripe().index);
             }
             Sent::Round => {
                 if !session.met {
@@ -387,7 +384,7 @@ impl Engine {
 
     fn on_error(&mut self, now: Now, peer: PeerKey, sent: Sent, error: &ErrorReply) {
         tracing::debug!(peer = %peer.peer_id(), code = %error.code, text = ?error.message, "refused");
-        let was_part = matches!(sent, Sent::Part { .. });
+        let was_part = matches!(sent, Sent::Part(_));
         let was_round = matches!(sent, Sent::Round);
         let round = self.sessions.get(&peer).and_then(|s| s.round.as_ref());
         let was_stripe = round.is_some_and(|r| r.stripe.is_some() || r.stage == Stage::Sample);

@@ -216,8 +216,13 @@ pub const STRIPES: u32 = 4;
 /// Records of a part on average: so few that a part nearly always fits into a page.
 pub const RECORDS_PER_STRIPE: u32 = 200;
 
+/// Most pages of one part: a part nearly always fits into one, of the largest records into four. The rounds that follow find what
+/// is left.
+pub const MAX_PAGES_PER_PART: u32 = 8;
+
 /// Most parts that are asked for at the same time of one neighbour, beside the first.
 pub const MAX_PARTS_IN_FLIGHT: usize = 16;
+const _: () = assert!(MAX_PARTS_IN_FLIGHT < RateLimit::MESSAGE_BURST_MIN as usize);
 
 /// How long a newcomer waits for neighbours to ask for parts, before one neighbour is asked for several.
 pub const STRIPE_WAIT: Duration = Duration::from_millis(400);

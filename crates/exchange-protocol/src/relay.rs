@@ -74,6 +74,17 @@ impl Engine {
     ) -> Intake {
         let triage = validate::triage(&self.view, now, envelopes);
         let way = if asked { Way::Asked } else { Way::Along };
+        self.take_and_blame(now, peer, triage, way)
+    }
+
+    /// The same for records that passed the first stages.
+    pub(crate) fn take_and_blame(
+        &mut self,
+        now: Now,
+        peer: PeerKey,
+        triage: Triage,
+        way: Way,
+    ) -> Intake {
         let intake = self.take_in(now, peer, triage, way);
         if let Some(offence) = intake.offence {
             self.offend(now, peer, offence);
@@ -84,7 +95,7 @@ impl Engine {
         intake
     }
 
-    /// The same for records that passed the first stages.
+    /// The same, and the sender is left to whoever asks for this.
     pub(crate) fn take_in(&mut self, now: Now, peer: PeerKey, triage: Triage, way: Way) -> Intake {
         let price = self.price(now, &peer);
         let Some(session) = self.sessions.get_mut(&peer) else {
@@ -186,8 +197,8 @@ impl Engine {
         for record in &records {
             let (key, seq) = (record.key(), record.seq());
             let before = self.view.record_of(&key).map(|known| known.seq());
-            let is_new = before.is_none();
-            if let Some(before) = before {
+            let is_new = !self.view.has_peer(&key);
+            if let Some(before) = before.filter(|before| *before < seq) {
                 self.replaced.add(key, before);
             }
             let age_s = ages.get(&key).copied().unwrap_or(0);
@@ -226,7 +237,7 @@ impl Engine {
         let (view, origins) = (&self.view, &mut self.origins);
         let mut declined = Vec::new();
         accepted.retain(|record| {
-            if record.is_leaving() || view.has_record(&record.key()) {
+            if record.is_leaving() || view.has_peer(&record.key()) {
                 return true;
             }
             let admits = origins.admits(peer, record, listed, most);
@@ -377,7 +388,7 @@ impl Engine {
     /// True for a peer that was known before it connected, while it introduces itself.
     fn is_known_stranger(&self, peer: &PeerKey) -> bool {
         let is_new_link = self.sessions.get(peer).is_some_and(|s| !s.placed);
-        is_new_link && self.news.has_tree() && self.view.has_record(peer)
+        is_new_link && self.news.has_tree() && self.view.has_peer(peer)
     }
 
     /// What a round had found comes along the tree: now it goes on along the tree, too.
@@ -582,6 +593,46 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.in_flight = session.in_flight.saturating_sub(1);
             session.is_lazy |= prune;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use btcfed_core::identity::StrictVerifier;
+    use btcfed_core::{NodeConfig, SecretKey};
+
+    use super::*;
+    use crate::engine::EngineOptions;
+
+    fn record(n: u8, seq: u64, port: u16) -> SignedRecord {
+        let addr = format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap();
+        SignedRecord::sign(&SecretKey::from_seed([n; 32]), seq, &[addr]).unwrap()
+    }
+
+    #[test]
+    fn a_better_record_of_the_same_number_replaces_no_version_and_a_higher_number_does() {
+        let own = record(1, 1, 1).key();
+        let mut engine = Engine::new(EngineOptions {
+            config: Arc::new(NodeConfig::default()),
+            own,
+            agent: String::new(),
+            seed: 7,
+            verifier: Arc::new(StrictVerifier),
+            set: Arc::default(),
+        });
+        let owner = record(9, 5, 1).key();
+        for (news, replaced) in [
+            (record(9, 5, 1), None),
+            (record(9, 5, 2), None),
+            (record(9, 6, 1), Some(5)),
+        ] {
+            let ages = Ages::default();
+            engine.accept(Now::default(), &own, vec![news], &ages, Spread::Nowhere);
+            let found = engine.replaced.iter().find(|(key, _)| *key == owner);
+            assert_eq!(found.map(|(_, seq)| seq), replaced);
         }
     }
 }

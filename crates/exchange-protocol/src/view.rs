@@ -31,6 +31,8 @@ pub(crate) struct View {
     expiry: VecDeque<(MonotonicTime, PeerKey, u64)>,
     index: Index,
     leases: Leases,
+    /// Versions that were pending for too long: should the store show them yet, they are no younger for it.
+    late: Versions,
 }
 
 /// A record to be listed, and its age.
@@ -59,6 +61,7 @@ impl View {
             seen: BTreeMap::new(),
             expiry: VecDeque::new(),
             leases: Leases::default(),
+            late: Versions::new(limits::MAX_PENDING_RECORDS),
         }
     }
 
@@ -74,6 +77,7 @@ impl View {
             seen: BTreeMap::new(),
             expiry: VecDeque::new(),
             leases,
+            late: Versions::new(limits::MAX_PENDING_RECORDS),
         }
     }
 
@@ -118,9 +122,7 @@ impl View {
             self.overlay.remove(&key);
         }
         for (key, before) in changed.into_iter().zip(before) {
-            if self.record_of(&key).is_none() {
-                self.leases.forget(&key);
-            }
+            self.forget_lease(&key);
             self.index.change(before, self.element(&key));
         }
     }
@@ -129,9 +131,32 @@ impl View {
     fn note_lease(&mut self, now: MonotonicTime, old: &PeerSet, key: &PeerKey) {
         let seq = |set: &PeerSet| set.get(key)?.record.as_ref().map(SignedRecord::seq);
         let is_ours = *key == self.own || self.overlay.contains_key(key);
-        if !is_ours && seq(old) < seq(&self.set) {
+        let Some(new) = seq(&self.set).filter(|new| !is_ours && seq(old) < Some(*new)) else {
+            return;
+        };
+        if !self.late.has(key, new) {
             self.leases.learned(now, *key, 0);
         }
+        if self.late.is_at_most(key, new) {
+            self.late.remove(key);
+        }
+    }
+
+    /// Forgets how old a record is of which none is known and none is expected.
+    fn forget_lease(&mut self, key: &PeerKey) {
+        if self.record_of(key).is_none() && !self.late.has(key, 0) {
+            self.leases.forget(key);
+        }
+    }
+
+    /// A record was pending for too long. Its age is remembered, as long as there is room.
+    fn expect_late(&mut self, key: PeerKey, seq: u64) {
+        if self.late.is_full() {
+            for (oldest, _) in self.late.take(1) {
+                self.forget_lease(&oldest);
+            }
+        }
+        self.late.add(key, seq);
     }
 
     /// A peer is connected; its record is as young as can be.
@@ -207,7 +232,8 @@ impl View {
         let (key, seq) = (record.key(), record.seq());
         self.remember(now, key, seq);
         let before = self.element(&key);
-        if self.record_of(&key).is_none_or(|known| known.seq() < seq) {
+        let is_new = self.record_of(&key).is_none_or(|known| known.seq() < seq);
+        if is_new && !self.late.has(&key, seq) {
             self.leases.learned(now, key, age_s);
         }
         self.overlay.insert(key, record.clone());
@@ -244,9 +270,7 @@ impl View {
                     .is_some_and(|record| record.seq() == seq)
             {
                 self.set_overlay(key, None);
-                if self.record_of(&key).is_none() {
-                    self.leases.forget(&key);
-                }
+                self.expect_late(key, seq);
             }
         }
     }
@@ -443,8 +467,8 @@ impl View {
         self.set.len().saturating_add(self.overlay.len())
     }
 
-    /// True when some version of this peer's record is known.
-    pub(crate) fn has_record(&self, key: &PeerKey) -> bool {
+    /// True for a known peer: in the store, with a record or without, or on its way there.
+    pub(crate) fn has_peer(&self, key: &PeerKey) -> bool {
         self.overlay.contains_key(key) || self.set.contains(key)
     }
 
@@ -687,6 +711,44 @@ mod tests {
         view.expire(at(10_005));
         assert!(!view.knows(&record(1, 0).key(), 1));
         assert_eq!(view.sizes(), (1, 0));
+    }
+
+    #[test]
+    fn a_record_that_the_store_shows_late_is_as_old_as_it_was_told_to_be() {
+        let key = record(1, 1).key();
+        let long = limits::PENDING_TTL;
+        let mut view = View::new(record(0, 1).key(), Arc::default());
+        view.add_pending(at(0), &record(1, 1), 3000);
+        view.expire(at(0).saturating_add(long));
+        assert_eq!(view.sizes(), (0, 0));
+        let late = at(0).saturating_add(long * 2);
+        view.set_snapshot(late, set(&[record(1, 1)]));
+        let waited = u32::try_from(long.as_secs() * 2).unwrap();
+        assert_eq!(view.age_s(late, &key), 3000 + waited);
+        // A newer version pushes it out of the memory before the store shows either.
+        view.add_pending(late, &record(1, 2), 2000);
+        for n in 0..=limits::MAX_PENDING_RECORDS {
+            view.remember(late, record(2, 1).key(), n as u64);
+        }
+        view.set_snapshot(late, set(&[record(1, 2)]));
+        assert_eq!(view.age_s(late, &key), 2000);
+        view.set_snapshot(late, set(&[record(1, 3)]));
+        assert_eq!(view.age_s(late, &key), 0, "another version is news");
+    }
+
+    #[test]
+    fn ages_of_records_the_store_has_not_shown_are_bounded() {
+        let mut view = View::new(record(0, 1).key(), Arc::default());
+        let most = limits::MAX_PENDING_RECORDS;
+        for n in 1..=most + 1 {
+            view.add_pending(at(0), &record(n, 1), 3000);
+        }
+        let long_after = at(0).saturating_add(limits::PENDING_TTL * 2);
+        view.expire(long_after);
+        assert_eq!((view.sizes(), view.leases.sizes().0), ((0, 0), most));
+        view.set_snapshot(long_after, set(&[record(1, 1), record(2, 1)]));
+        assert_eq!(view.age_s(long_after, &record(1, 1).key()), 0, "forgotten");
+        assert!(view.age_s(long_after, &record(2, 1).key()) > 3000);
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn numbers_hold_their_bounds() {
         ("peers.rate_limit.messages_per_minute", 60, 10_000),
         ("peers.rate_limit.records_per_minute", 60, 10_000),
         ("peers.rate_limit.burst", 64, 10_000),
-        ("peers.ban.threshold", 16, 10_000),
+        ("peers.ban.threshold", 40, 10_000),
         ("storage.backups", 0, 5),
     ] {
         assert_eq!(shown(key, &format!("{least}")), least.to_string(), "{key}");

@@ -23,10 +23,19 @@ impl RateLimit {
         burst: 1024,
     };
 
-    /// Messages at once: a fifth of the records, since mostly several travel together.
+    /// Messages at once, however few records: a newcomer asks for 17 parts of a list at a time, and goes on from there.
+    pub const MESSAGE_BURST_MIN: u32 = 32;
+
+    /// Messages at once: a fifth of the records, since mostly several travel together, and at least
+    /// [`Self::MESSAGE_BURST_MIN`].
     #[must_use]
     pub const fn message_burst(&self) -> u32 {
-        self.burst / 5
+        let fifth = self.burst / 5;
+        if fifth < Self::MESSAGE_BURST_MIN {
+            Self::MESSAGE_BURST_MIN
+        } else {
+            fifth
+        }
     }
 
     pub(super) fn values(&self) -> [(&'static str, String); 3] {
@@ -77,5 +86,21 @@ impl BanPolicy {
 impl Default for BanPolicy {
     fn default() -> Self {
         Self::DEFAULT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_at_once_are_a_fifth_of_the_records_and_never_too_few_for_a_newcomers_questions() {
+        for (burst, messages) in [(0, 32), (64, 32), (164, 32), (165, 33), (1024, 204)] {
+            let rates = RateLimit {
+                burst,
+                ..RateLimit::DEFAULT
+            };
+            assert_eq!(rates.message_burst(), messages, "{burst}");
+        }
     }
 }

@@ -235,7 +235,7 @@ mod tests {
         scores.set_threshold(500);
         let last = scores.add(at(0), key(1), Offence::Rate);
         assert_eq!(last, Some(Reaction::Disconnect));
-        for threshold in [16, 100, 10_000] {
+        for threshold in [40, 100, 10_000] {
             let mut scores = Scores::new(threshold);
             let reactions = [(); 2].map(|()| scores.add(at(0), key(1), Offence::Unasked));
             assert_eq!(
@@ -255,6 +255,22 @@ mod tests {
             Scores::new(limits::SCORE_BAN).add(at(0), key(1), Offence::ForgedOwnRecord),
             Some(Reaction::Ban)
         );
+    }
+
+    #[test]
+    fn at_the_lowest_threshold_one_relayed_forgery_neither_bans_nor_disconnects() {
+        let mut scores = Scores::new(40);
+        for (n, offence) in [
+            Offence::BadSignature,
+            Offence::Malformed,
+            Offence::WrongAnswer,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let reaction = scores.add(at(0), key(n), offence);
+            assert_eq!(reaction, Some(Reaction::Throttle), "{offence:?}");
+        }
     }
 
     #[test]

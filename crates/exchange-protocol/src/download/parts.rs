@@ -83,7 +83,24 @@ impl Download {
         })
     }
 
-    /// A page of a part arrived; `is_last` when the part is complete.
+    /// The part of that index, if it is of this download.
+    fn part(&mut self, stripe: Stripe) -> Option<&mut Part> {
+        let index = usize::try_from(stripe.index).ok()?;
+        let is_ours = stripe.salt == self.salt;
+        self.parts.get_mut(index).filter(|_| is_ours)
+    }
+
+    /// True while the download runs and this peer is the one that is asked for the part.
+    pub(super) fn waits_for(&self, stripe: Stripe, peer: PeerKey, now: MonotonicTime) -> bool {
+        let index = usize::try_from(stripe.index).unwrap_or(usize::MAX);
+        let part = self.parts.get(index);
+        let is_asked =
+            part.is_some_and(|p| matches!(p, Part::Asked { peer: by, .. } if *by == peer));
+        now < self.end && stripe.salt == self.salt && is_asked
+    }
+
+    /// A page of a part arrived; `is_last` when the part is complete. An earlier page of somebody who is asked no more leaves
+    /// the part to whoever is.
     pub(super) fn arrived(
         &mut self,
         stripe: Stripe,
@@ -91,15 +108,14 @@ impl Download {
         at: MonotonicTime,
         is_last: bool,
     ) {
-        let index = usize::try_from(stripe.index).unwrap_or(usize::MAX);
-        let part = self.parts.get_mut(index);
-        let is_ours = stripe.salt == self.salt;
-        if let Some(part) = part.filter(|p| is_ours && !matches!(p, Part::Done { .. })) {
-            *part = if is_last {
-                Part::Done { peer }
-            } else {
-                Part::Asked { peer, at }
-            };
+        let Some(part) = self.part(stripe) else {
+            return;
+        };
+        match part {
+            Part::Done { .. } => {}
+            Part::Open | Part::Asked { .. } if is_last => *part = Part::Done { peer },
+            Part::Asked { peer: by, at: last } if *by == peer => *last = at,
+            Part::Open | Part::Asked { .. } => {}
         }
     }
 
@@ -158,6 +174,20 @@ mod tests {
             }));
             assert_eq!(Ok(download.parts_of(&key(2))), usize::try_from(parts));
         }
+    }
+
+    #[test]
+    fn a_page_of_a_part_that_somebody_else_is_asked_for_by_now_does_not_take_it_back() {
+        let now = MonotonicTime::ZERO;
+        let mut download = Download::new(now, 7, key(1), 0);
+        let stripe = download.take_open(key(2), now).unwrap();
+        download.reopen(now, |_, _| false);
+        assert_eq!(download.take_open(key(3), now), Some(stripe));
+        download.arrived(stripe, key(2), now, false);
+        assert_eq!(
+            (download.parts_of(&key(2)), download.parts_of(&key(3))),
+            (0, 1)
+        );
     }
 
     #[test]

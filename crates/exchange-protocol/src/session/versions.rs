@@ -29,6 +29,11 @@ impl Versions {
         self.seqs.is_empty()
     }
 
+    /// True when the next key pushes out the oldest one.
+    pub(crate) fn is_full(&self) -> bool {
+        self.order.len() >= self.most
+    }
+
     /// Takes the oldest ones, at most so many.
     pub(crate) fn take(&mut self, most: usize) -> Vec<(PeerKey, u64)> {
         let count = most.min(self.order.len());
@@ -40,7 +45,7 @@ impl Versions {
     }
 
     /// True when this key is here with this version or an older one.
-    pub(super) fn is_at_most(&self, key: &PeerKey, seq: u64) -> bool {
+    pub(crate) fn is_at_most(&self, key: &PeerKey, seq: u64) -> bool {
         self.seqs.get(key).is_some_and(|known| *known <= seq)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use btcfed_core::exchange::Reaction;
+use btcfed_core::exchange::{Input, Reaction};
 use btcfed_core::network::{CommandId, Direction};
 use btcfed_core::{PeerKey, SignedRecord};
 use btcfed_exchange_protocol::codec;
@@ -376,6 +376,84 @@ fn one_neighbour_is_asked_for_so_many_parts_at_a_time_and_for_another_when_one_a
     );
 }
 
+/// A newcomer with one neighbour, and the parts it asks of it beside the first.
+fn parts_beside(all: &[SignedRecord]) -> (Bench, Vec<(CommandId, PeerRequest)>) {
+    let mut bench = Bench::new();
+    bench.connect(1, Direction::Outbound);
+    let (id, _) = last_request(&bench, 1);
+    bench.answer(id, &sample_answer(all));
+    bench.outputs.clear();
+    bench.wait(limits::STRIPE_WAIT);
+    let asked = asked_stripes(&bench, 1).split_off(1);
+    bench.outputs.clear();
+    (bench, asked)
+}
+
+/// A page of one record of the part, and more to come.
+fn trickled(records: &[&SignedRecord], page: usize) -> Message {
+    let record = records[page];
+    Message::Response(PeerResponse {
+        next: Some(record.key()),
+        ..crate::bench::page(None, &[entry(record)])
+    })
+}
+
+fn held(all: &[SignedRecord], stripe: Option<Stripe>) -> Vec<&SignedRecord> {
+    let stripe = stripe.unwrap();
+    all.iter().filter(|r| stripe.holds(&r.key())).collect()
+}
+
+#[test]
+fn a_part_has_so_many_pages_and_what_is_left_is_found_by_the_rounds() {
+    let all = federation();
+    let (mut bench, asked) = parts_beside(&all);
+    let (mut id, request) = asked[0].clone();
+    let records = held(&all, request.stripe);
+    let mut pages = 1;
+    loop {
+        bench.outputs.clear();
+        bench.answer(id, &trickled(&records, pages - 1));
+        match asked_stripe(&bench, 1) {
+            Some((next, again)) if again.stripe == request.stripe => id = next,
+            _ => break,
+        }
+        pages += 1;
+        assert!(pages < 50, "without an end");
+    }
+    assert_eq!(Ok(pages), usize::try_from(limits::MAX_PAGES_PER_PART));
+    assert_eq!(bench.penalties(1), [], "it may have more than was thought");
+}
+
+#[test]
+fn a_part_goes_on_until_the_download_ends_and_not_after_it() {
+    let all = federation();
+    let (mut bench, asked) = parts_beside(&all);
+    let (id, request) = asked[0].clone();
+    let records = held(&all, request.stripe);
+    bench.answer(id, &trickled(&records, 0));
+    let (id, _) = asked_stripe(&bench, 1).unwrap();
+    bench.now += limits::DOWNLOAD_LIMIT;
+    bench.outputs.clear();
+    bench.answer(id, &trickled(&records, 1));
+    bench.feed(Input::Timeout);
+    assert!(asked_stripe(&bench, 1).is_none(), "it is over");
+}
+
+#[test]
+fn records_outside_of_the_part_asked_for_are_a_wrong_answer_and_not_taken() {
+    let all = federation();
+    let (mut bench, asked) = parts_beside(&all);
+    let (id, request) = asked[0].clone();
+    let stripe = request.stripe.unwrap();
+    let inside = *held(&all, request.stripe).last().unwrap();
+    let outside = all.iter().rfind(|r| !stripe.holds(&r.key())).unwrap();
+    let before = bench.set.len();
+    let both = page(None, &[entry(inside), entry(outside)]);
+    bench.answer(id, &Message::Response(both));
+    assert_eq!(bench.penalties(1), [Reaction::Warn]);
+    assert_eq!(bench.set.len(), before, "neither of them");
+}
+
 #[test]
 fn who_does_not_know_samples_and_parts_is_asked_in_the_older_way() {
     let mut bench = Bench::new();
@@ -450,7 +528,7 @@ fn answers_have_a_budget_of_bytes_that_outlives_a_connection() {
         (1..=115_000).contains(&error.retry_after_ms),
         "until a frame fits"
     );
-    bench.feed(btcfed_core::exchange::Input::Disconnected { peer: key(1) });
+    bench.feed(Input::Disconnected { peer: key(1) });
     bench.connect(1, Direction::Inbound);
     let again = bench.ask(1, &Message::Request(question(Some(hello(None)))));
     assert_eq!(code(&again), ErrorCode::Rate, "no new budget");

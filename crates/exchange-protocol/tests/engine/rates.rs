@@ -44,7 +44,7 @@ fn so_many_messages_at_once_and_one_a_second_as_configured_and_more_after_a_relo
     let mut bench = Bench::with_config(slow());
     bench.connect(1, Direction::Inbound);
     bench.ask(1, &Message::Request(question(Some(hello(None)))));
-    let burst = 64 / 5;
+    let burst = 32;
     assert!((1..burst).all(|_| is_answered(&mut bench)));
     assert!(!is_answered(&mut bench));
     bench.now += Duration::from_secs(1);

@@ -102,6 +102,29 @@ fn new_identities_of_one_peer_are_passed_on_up_to_a_bound_and_stored_beyond_it()
 }
 
 #[test]
+fn the_first_record_of_a_peer_the_operator_chose_is_no_new_identity_and_is_always_passed_on() {
+    let mut bench = Bench::new();
+    let chosen = PeerRecord::new(key(77), PeerSource::Operator);
+    bench.apply(&PeerPatch::one(PeerOp::Create(Box::new(chosen))));
+    bench.befriend(1);
+    bench.befriend(2);
+    bench.settle();
+    let burst = u64::from(limits::NEW_IDENTITY_BURST);
+    for first in (1000..1000 + burst + 64).step_by(32) {
+        let records: Vec<_> = (first..first + 32).map(|n| entry(&record(n, 1))).collect();
+        bench.ask(1, &announcement(&records));
+        bench.settle();
+    }
+    let fillers: Vec<_> = (2000..2032).map(|n| entry(&record(n, 1))).collect();
+    bench.ask(1, &announcement(&fillers));
+    bench.ask(1, &announcement(&[entry(&record(77, 1))]));
+    bench.wait(limits::ANNOUNCE_INTERVAL);
+    let told = bench.announced_to(2);
+    assert!(told.contains(&(key(77), 1)), "{}", told.len());
+    assert!(told.len() < 32, "the budget is used up");
+}
+
+#[test]
 fn no_source_fills_a_crowded_list_and_who_others_told_of_and_the_operator_chose_stay() {
     let mut bench = Bench::new();
     bench.stores = false;
