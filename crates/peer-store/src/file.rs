@@ -1,6 +1,7 @@
 //! The file as this process last knew it, and the two things done with it: taking in what changed, and saving.
 
 mod readback;
+mod recall;
 mod recovery;
 pub(crate) mod revise;
 mod torn;
@@ -13,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use btcfed_core::PeerSet;
 use btcfed_core::patch::PeerChange;
-use btcfed_core::set::PackedPeer;
 use btcfed_core::store::{StoreError, StoreEvent};
 
 use crate::disk::base::{self, Base};
@@ -32,7 +32,6 @@ use crate::text::document::{Document, FORMAT_VERSION, cut};
 use crate::text::piece::Piece;
 use crate::text::render::{self, Stamp, render_with};
 use crate::worker::PATIENCE;
-use recovery::is_edit_of;
 
 /// Most adopted differences that are logged one by one.
 const MAX_LOGGED: usize = 50;
@@ -88,6 +87,8 @@ pub(crate) struct TheFile {
     judged: HashSet<Print>,
     announced: HashSet<Print>,
     was_read: bool,
+    /// The number of the base whose words are all in memory already, whatever the file was made from.
+    recalled: u64,
     /// Since when the base is older than the file.
     stale_since: Option<Instant>,
     /// An edit or damage was taken over since the base was written.
@@ -115,6 +116,7 @@ impl TheFile {
             judged: HashSet::new(),
             announced: HashSet::new(),
             was_read: false,
+            recalled: 0,
             stale_since: None,
             is_risky: false,
         }
@@ -269,7 +271,7 @@ impl TheFile {
             return Ok(Outcome::Same);
         }
         if let Some(base) = base {
-            self.recall(base, &document);
+            self.recall(target, base, &document);
         }
         self.find_origin(journal, &document);
         self.is_risky |= document.checksum != Checksum::Matches || !document.damage.is_empty();
@@ -371,40 +373,6 @@ impl TheFile {
         let mut state = self.shared.state();
         state.hard_since.get_or_insert_with(Instant::now);
         true
-    }
-
-    /// Before the first look at a file that was edited or damaged while no store was open: what it was. When the base is
-    /// exactly that, differences are edits, and what is missing was deleted. When the file is an edit of an earlier save (an
-    /// editor had it open during the last ones), what the base says is known as well, and nothing was deleted. An older base
-    /// only helps out where entries cannot be read.
-    fn recall(&mut self, base: Document, file: &Document) {
-        let is_same = is_edit_of(file, &base);
-        let is_older = !is_same && (1..=base.generation).contains(&file.generation);
-        let unreadable = file.claimed();
-        let is_whole = is_same || is_older;
-        let is_known = |peer: &&PackedPeer| is_whole || unreadable.contains(peer.key());
-        let peers = base.peers().filter(is_known).cloned();
-        let bans = base.bans().filter(|_| is_whole);
-        let marks = base.forgotten().filter(|_| is_whole);
-        let set = PeerSet::from_packed(
-            peers,
-            bans.map(|(_, ban)| ban.clone()),
-            marks.map(|(key, mark)| (*key, *mark)),
-        );
-        let mut state = self.shared.state();
-        if state.ticket == 0 {
-            self.shared.publish(&mut state, set, &[]);
-            // Only differences from all that was known are worth telling.
-            state.ticket = u64::from(is_same);
-            drop(state);
-            if is_same {
-                let places = Vec::new();
-                self.document = Document { places, ..base };
-                let now = self.shared.now();
-                self.sections = Layout::parse(self.document.sections(), &self.sections, now);
-                self.shared.tables.recall(self.sections.sections());
-            }
-        }
     }
 
     /// When the base is to be brought up to date.

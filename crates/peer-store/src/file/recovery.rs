@@ -287,7 +287,7 @@ impl TheFile {
     /// the file.
     fn read_generation(&self) -> u64 {
         let written = self.written.as_ref().unwrap_or(&self.document);
-        written.generation
+        written.generation.max(self.recalled)
     }
 
     /// What the file says, shared with memory where both are alike.
