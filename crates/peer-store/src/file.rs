@@ -20,7 +20,7 @@ use crate::disk::base::{self, Base};
 use crate::disk::displaced::{DisplacedFiles, Late, Print};
 use crate::disk::lock::{Access, with_lock};
 use crate::disk::replace::{self, MAX_DAMAGED_KEPT, failed, keep_aside};
-use crate::disk::{Disk, FileInfo};
+use crate::disk::{Disk, FileInfo, HeldFile};
 use crate::journal::{Identity, Journal, journal_path};
 use crate::merge::{Adopted, merge};
 use crate::migration;
@@ -725,22 +725,22 @@ impl TheFile {
         let before = self.print.take();
         self.identity = None;
         let like = self.info.as_ref().or(self.like.as_ref());
-        let held = replace::replace(&*self.disk(), target, &parts, like)?;
+        let held = replace::put(&*self.disk(), target, &parts, like)?;
+        if let Err(error) = replace::sync_directory(&*self.disk(), target) {
+            let known = self.written.as_ref().unwrap_or(&self.document);
+            self.hold(held, known.clone(), before);
+            return Err(error);
+        }
         let print = Print::of_parts(&parts);
         self.print = Some(print);
         document.print = self.print;
         self.identity = Some(Identity::of(generation, print));
-        let info = self.disk().metadata(target).ok();
-        let looked_at = std::mem::replace(&mut self.info, info);
         self.sections = Layout::parse(document.sections(), &self.sections, now);
         let known = std::mem::replace(&mut self.document, document);
         let replaced = self.written.take().unwrap_or(known);
         self.remember(&replaced);
-        if let Some(held) = held {
-            let before = before.unwrap_or_else(|| Print::of(&[]));
-            let said = (replaced, before);
-            self.displaced.hold(held, said, looked_at.as_ref());
-        }
+        self.hold(held, replaced, before);
+        self.info = self.disk().metadata(target).ok();
         self.must_write = false;
         if self.shared.options.backups {
             self.stale_since.get_or_insert_with(Instant::now);
@@ -751,6 +751,15 @@ impl TheFile {
         metrics.time("peer_store_save", started.elapsed());
         tracing::debug!(path = %target.display(), generation, bytes = print.bytes(), "peers file saved");
         Ok(content)
+    }
+
+    /// Goes on looking at a file that a save replaced. It said `said`, and its bytes were `before`, when it was looked at.
+    fn hold(&mut self, held: Option<Box<dyn HeldFile>>, said: Document, before: Option<Print>) {
+        if let Some(held) = held {
+            let before = before.unwrap_or_else(|| Print::of(&[]));
+            self.displaced
+                .hold(held, (said, before), self.info.as_ref());
+        }
     }
 }
 

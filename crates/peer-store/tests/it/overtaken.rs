@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use btcfed_peer_store::{
     Disk, FileInfo, FilePeerStore, HeldFile, LogFile, OsDisk, PendingFile, StoreOptions,
 };
 
-use crate::common::{Place, create, knows};
+use crate::common::{Place, create, knows, until};
 
 type Deed = Box<dyn FnOnce() + Send>;
 
-/// The real disk, with something else happening just before the peers file is replaced.
+/// The real disk, with something else happening just before the peers file is replaced; and it can refuse to sync the
+/// directory once.
 #[derive(Clone, Default)]
-struct Interrupted(Arc<Mutex<Option<Deed>>>);
+struct Interrupted(Arc<Mutex<Option<Deed>>>, Arc<AtomicBool>);
 
 impl fmt::Debug for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,6 +89,9 @@ impl Disk for Interrupted {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        if self.1.swap(false, Ordering::SeqCst) {
+            return Err(io::Error::other("refused once"));
+        }
         OsDisk.sync_dir(path)
     }
 
@@ -172,6 +177,39 @@ fn an_edit_renamed_over_the_file_at_the_moment_it_is_replaced_is_in_the_file_whe
         );
         assert_eq!(store.snapshot().forgotten().count(), 0);
         assert_eq!(place.beside(".tmp-").len(), 0);
+    }
+}
+
+#[test]
+fn an_edit_renamed_over_a_large_file_at_the_moment_it_is_replaced_is_not_lost() {
+    let remarks = format!("# {}\n", "x".repeat(1000)).repeat(9 * 1024);
+    let place = Place::with(format!("{remarks}peers: []\nbans: []\n"));
+    let (store, disk) = interrupted(&place, true);
+    assert!(create(&store, 1) && store.flush().is_ok());
+    let (path, edited) = (place.path.clone(), with_entry(&place.read(), 9));
+    disk.before_the_next_save(move || rename_over(&path, &edited));
+    assert!(create(&store, 2) && store.flush().is_ok());
+    all(&store, &[1, 2, 9]);
+    assert!(place.read().contains("# by hand"));
+}
+
+#[test]
+fn an_edit_renamed_over_the_file_by_a_save_whose_last_step_fails_is_not_lost() {
+    for journal in [false, true] {
+        let place = Place::with("peers: []\nbans: []\n");
+        let (store, disk) = interrupted(&place, journal);
+        assert!(create(&store, 1) && store.flush().is_ok());
+        let (path, edited) = (place.path.clone(), with_entry(&place.read(), 9));
+        let refused = disk.clone();
+        disk.before_the_next_save(move || {
+            rename_over(&path, &edited);
+            refused.1.store(true, Ordering::SeqCst);
+        });
+        create(&store, 2);
+        until("the save succeeds", || store.flush().is_ok());
+        assert!(!disk.1.load(Ordering::SeqCst), "nothing was refused");
+        all(&store, &[1, 2, 9]);
+        assert!(place.read().contains(&test_key(9).to_string()));
     }
 }
 
