@@ -375,9 +375,12 @@ impl TheFile {
         true
     }
 
-    /// When the base is to be brought up to date.
+    /// When the base is to be brought up to date. Not before the next save while the document is no save: an edit that was
+    /// read and not written is nothing to compare edits with.
     pub(crate) fn base_due(&self) -> Option<Instant> {
-        self.stale_since.map(|since| since + base::BASE_DELAY)
+        let is_saved = self.identity.is_some() && self.document.print == self.print;
+        let since = self.stale_since.filter(|_| is_saved);
+        since.map(|since| since + base::BASE_DELAY)
     }
 
     /// The base cannot be written now.
@@ -385,10 +388,13 @@ impl TheFile {
         self.stale_since = self.stale_since.map(|_| Instant::now());
     }
 
-    /// Makes what was saved the base. To be called while holding the lock. A failure costs the copy and nothing else: the
-    /// next save tries again.
+    /// Makes what was saved the base, if that [is due](Self::base_due) sometime. To be called while holding the lock. A
+    /// failure costs the copy and nothing else: the next save tries again.
     pub(crate) fn write_base(&mut self, target: &Path) {
-        if self.stale_since.is_some() && (!self.is_another() || self.is_newest(target)) {
+        if self.base_due().is_none() {
+            return;
+        }
+        if !self.is_another() || self.is_newest(target) {
             let bytes = self.saved_bytes(target);
             self.write_checkpoint_copy(target, &[&bytes]);
         }
@@ -408,8 +414,8 @@ impl TheFile {
         let is_saved =
             |bytes: &Vec<u8>| self.print.is_some() && self.print == Some(Print::of(bytes));
         match bytes.ok().filter(is_saved) {
-            Some(bytes) if self.document.print == self.print => bytes,
-            Some(_) | None => self.document.bytes(),
+            Some(bytes) => bytes,
+            None => self.document.bytes(),
         }
     }
 
