@@ -73,6 +73,9 @@ pub(crate) struct TheFile {
     past: VecDeque<Document>,
     /// What the last saves replaced.
     displaced: DisplacedFiles,
+    /// What edits found in replaced files changed, while the look that found them could not be finished. They come from the
+    /// few files that the last saves replaced, and nothing is saved before such a look was finished.
+    untold: Vec<PeerChange>,
     /// What a file that vanished was like: the new one gets its permissions.
     like: Option<FileInfo>,
     /// Since when it looks half-written.
@@ -108,6 +111,7 @@ impl TheFile {
             info: None,
             past: VecDeque::new(),
             displaced: DisplacedFiles::default(),
+            untold: Vec::new(),
             like: None,
             unfinished: None,
             must_write: false,
@@ -196,28 +200,31 @@ impl TheFile {
     /// later unless `at_once`, but not longer than [`PATIENCE`].
     ///
     /// # Errors
-    /// It cannot be read. Nothing changed.
+    /// It cannot be read. Nothing changed, unless an edit was found in a replaced file: the next look tells of it.
     fn take_in(
         &mut self,
         journal: &mut Journal,
         target: &Path,
         at_once: bool,
     ) -> Result<Outcome, StoreError> {
-        let late = match self.displaced.look(self.shared.options.max_file_bytes) {
-            Late::Nothing => None,
-            Late::Unfinished if at_once => None,
-            Late::Unfinished => return Ok(Outcome::Unfinished),
-            Late::Edit(before, bytes) => Some(self.adopt_late(target, *before, bytes)),
-        };
-        let outcome = self.take_in_file(journal, target, at_once)?;
-        Ok(match (late, outcome) {
-            (Some(mut changes), Outcome::Adopted(more)) => {
-                changes.extend(more);
-                Outcome::Adopted(changes)
+        match self.displaced.look(self.shared.options.max_file_bytes) {
+            Late::Unfinished if !at_once => return Ok(Outcome::Unfinished),
+            Late::Nothing | Late::Unfinished => {}
+            Late::Edit(before, bytes) => {
+                let changes = self.adopt_late(target, *before, bytes);
+                self.untold.extend(changes);
             }
-            (Some(changes), Outcome::Missing | Outcome::Same) => Outcome::Adopted(changes),
-            (_, outcome) => outcome,
-        })
+        }
+        let outcome = self.take_in_file(journal, target, at_once)?;
+        let more = match outcome {
+            Outcome::Unfinished => return Ok(outcome),
+            Outcome::Missing | Outcome::Same if self.untold.is_empty() => return Ok(outcome),
+            Outcome::Missing | Outcome::Same => Vec::new(),
+            Outcome::Adopted(changes) => changes,
+        };
+        let mut changes = std::mem::take(&mut self.untold);
+        changes.extend(more);
+        Ok(Outcome::Adopted(changes))
     }
 
     fn take_in_file(
@@ -240,10 +247,6 @@ impl TheFile {
             self.unfinished = None;
             self.at_hand = bytes;
             return Ok(Outcome::Same);
-        }
-        if let Some(written) = self.written.take() {
-            // Somebody saved who does not know the edit: what it added was not deleted there.
-            self.document = written;
         }
         let started = Instant::now();
         let migrated = self.migrate(target, &bytes)?;
@@ -273,6 +276,10 @@ impl TheFile {
         if let Some(base) = base {
             self.recall(target, base, &document);
         }
+        if let Some(written) = self.written.take() {
+            // Somebody saved who does not know the edit: what it added was not deleted there.
+            self.document = written;
+        }
         self.find_origin(journal, &document);
         self.is_risky |= document.checksum != Checksum::Matches || !document.damage.is_empty();
         self.judge(target, &document, bytes);
@@ -297,10 +304,9 @@ impl TheFile {
         let is_strange = !self.was_read && !Document::is_ours(bytes);
         match is_strange.then(|| self.base(target)).flatten() {
             None => {
-                let mut document = Document::parse(bytes, &self.document, now);
-                torn::note_cut(&mut document, bytes, &self.document, || {
-                    self.document.bytes()
-                });
+                let known = self.written.as_ref().unwrap_or(&self.document);
+                let mut document = Document::parse(bytes, known, now);
+                torn::note_cut(&mut document, bytes, known, || known.bytes());
                 (document, None)
             }
             Some(base) => {

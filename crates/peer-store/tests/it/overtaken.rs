@@ -213,6 +213,57 @@ fn an_edit_renamed_over_the_file_by_a_save_whose_last_step_fails_is_not_lost() {
     }
 }
 
+/// A store that saved while an editor had the file open, which now writes into the replaced file.
+fn edited_late(place: &Place) -> FilePeerStore {
+    let store = quiet(place, false);
+    assert!(create(&store, 1));
+    let edited = with_entry(&place.read(), 9);
+    let mut editor = std::fs::File::options()
+        .write(true)
+        .open(&place.path)
+        .unwrap();
+    assert!(create(&store, 2));
+    editor.write_all(edited.as_bytes()).unwrap();
+    store
+}
+
+#[test]
+fn an_edit_found_while_the_file_itself_cannot_be_read_is_told_with_the_next_look() {
+    let place = Place::with("peers: []\nbans: []\n");
+    let store = edited_late(&place);
+    let saved = place.read();
+    std::fs::remove_file(&place.path).unwrap();
+    std::fs::create_dir(&place.path).unwrap();
+    until("the edit is found", || {
+        assert!(store.reload().is_err());
+        knows(&store, 9)
+    });
+    std::fs::remove_dir(&place.path).unwrap();
+    place.write(saved);
+    let changes = store.reload().unwrap().changes;
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert!(store.reload().unwrap().changes.is_empty());
+}
+
+#[test]
+fn an_edit_found_in_a_replaced_file_keeps_its_words_when_the_file_is_emptied_then() {
+    let place = Place::with("peers: []\nbans: []\n");
+    let store = edited_late(&place);
+    let saved = place.read();
+    std::fs::remove_file(&place.path).unwrap();
+    std::fs::create_dir(&place.path).unwrap();
+    until("the edit is found", || {
+        assert!(store.reload().is_err());
+        knows(&store, 9)
+    });
+    std::fs::remove_dir(&place.path).unwrap();
+    place.write(&saved[..saved.find("peers:").unwrap()]);
+    store.reload().unwrap();
+    store.flush().unwrap();
+    all(&store, &[1, 2, 9]);
+    assert!(place.read().contains("# by hand"), "{}", place.read());
+}
+
 #[test]
 fn a_file_made_by_hand_at_the_moment_of_the_first_save_is_not_lost() {
     let place = Place::new();
