@@ -17,8 +17,8 @@ use crate::text::piece::{Item, Piece, Says};
 impl TheFile {
     /// Brings back what the base says, before a file that is not exactly a save is merged into it.
     ///
-    /// When the file was made from the base, differences are edits, and what is missing was deleted. When it was made from an
-    /// earlier save (an editor had it open during the last ones), the same holds of that save, if one of the older copies is
+    /// When the file was made from the base, differences are edits, and what is missing was deleted. When it was made from
+    /// an earlier save (an editor had it open during the last ones), the same holds of that save, if one of the older copies is
     /// it; otherwise see [`without_news`]. A base that is older than the file only helps out where entries cannot be read.
     pub(super) fn recall(&mut self, target: &Path, base: Document, file: &Document) {
         let is_same = is_edit_of(file, &base);
