@@ -295,9 +295,7 @@ impl Disk for OsDisk {
             let held = self.hold(to).ok();
             return self.rename(from, to).map(|()| held);
         }
-        let held = self.hold(from).ok();
-        replace::discard(self, from);
-        Ok(held)
+        Ok(replace::release(self, (from, to), self.hold(from)))
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! The file as this process last knew it, and the two things done with it: taking in what changed, and saving.
 
 mod readback;
+mod recall;
 mod recovery;
 pub(crate) mod revise;
 mod torn;
@@ -13,14 +14,13 @@ use std::time::{Duration, Instant};
 
 use btcfed_core::PeerSet;
 use btcfed_core::patch::PeerChange;
-use btcfed_core::set::PackedPeer;
 use btcfed_core::store::{StoreError, StoreEvent};
 
 use crate::disk::base::{self, Base};
 use crate::disk::displaced::{DisplacedFiles, Late, Print};
 use crate::disk::lock::{Access, with_lock};
 use crate::disk::replace::{self, MAX_DAMAGED_KEPT, failed, keep_aside};
-use crate::disk::{Disk, FileInfo};
+use crate::disk::{Disk, FileInfo, HeldFile};
 use crate::journal::{Identity, Journal, journal_path};
 use crate::merge::{Adopted, merge};
 use crate::migration;
@@ -32,7 +32,6 @@ use crate::text::document::{Document, FORMAT_VERSION, cut};
 use crate::text::piece::Piece;
 use crate::text::render::{self, Stamp, render_with};
 use crate::worker::PATIENCE;
-use recovery::is_edit_of;
 
 /// Most adopted differences that are logged one by one.
 const MAX_LOGGED: usize = 50;
@@ -74,6 +73,9 @@ pub(crate) struct TheFile {
     past: VecDeque<Document>,
     /// What the last saves replaced.
     displaced: DisplacedFiles,
+    /// What edits found in replaced files changed, while the look that found them could not be finished. They come from the
+    /// few files that the last saves replaced, and nothing is saved before such a look was finished.
+    untold: Vec<PeerChange>,
     /// What a file that vanished was like: the new one gets its permissions.
     like: Option<FileInfo>,
     /// Since when it looks half-written.
@@ -88,6 +90,8 @@ pub(crate) struct TheFile {
     judged: HashSet<Print>,
     announced: HashSet<Print>,
     was_read: bool,
+    /// The number of the base whose words are all in memory already, whatever the file was made from.
+    recalled: u64,
     /// Since when the base is older than the file.
     stale_since: Option<Instant>,
     /// An edit or damage was taken over since the base was written.
@@ -107,6 +111,7 @@ impl TheFile {
             info: None,
             past: VecDeque::new(),
             displaced: DisplacedFiles::default(),
+            untold: Vec::new(),
             like: None,
             unfinished: None,
             must_write: false,
@@ -115,6 +120,7 @@ impl TheFile {
             judged: HashSet::new(),
             announced: HashSet::new(),
             was_read: false,
+            recalled: 0,
             stale_since: None,
             is_risky: false,
         }
@@ -194,28 +200,31 @@ impl TheFile {
     /// later unless `at_once`, but not longer than [`PATIENCE`].
     ///
     /// # Errors
-    /// It cannot be read. Nothing changed.
+    /// It cannot be read. Nothing changed, unless an edit was found in a replaced file: the next look tells of it.
     fn take_in(
         &mut self,
         journal: &mut Journal,
         target: &Path,
         at_once: bool,
     ) -> Result<Outcome, StoreError> {
-        let late = match self.displaced.look(self.shared.options.max_file_bytes) {
-            Late::Nothing => None,
-            Late::Unfinished if at_once => None,
-            Late::Unfinished => return Ok(Outcome::Unfinished),
-            Late::Edit(before, bytes) => Some(self.adopt_late(target, *before, bytes)),
-        };
-        let outcome = self.take_in_file(journal, target, at_once)?;
-        Ok(match (late, outcome) {
-            (Some(mut changes), Outcome::Adopted(more)) => {
-                changes.extend(more);
-                Outcome::Adopted(changes)
+        match self.displaced.look(self.shared.options.max_file_bytes) {
+            Late::Unfinished if !at_once => return Ok(Outcome::Unfinished),
+            Late::Nothing | Late::Unfinished => {}
+            Late::Edit(before, bytes) => {
+                let changes = self.adopt_late(target, *before, bytes);
+                self.untold.extend(changes);
             }
-            (Some(changes), Outcome::Missing | Outcome::Same) => Outcome::Adopted(changes),
-            (_, outcome) => outcome,
-        })
+        }
+        let outcome = self.take_in_file(journal, target, at_once)?;
+        let more = match outcome {
+            Outcome::Unfinished => return Ok(outcome),
+            Outcome::Missing | Outcome::Same if self.untold.is_empty() => return Ok(outcome),
+            Outcome::Missing | Outcome::Same => Vec::new(),
+            Outcome::Adopted(changes) => changes,
+        };
+        let mut changes = std::mem::take(&mut self.untold);
+        changes.extend(more);
+        Ok(Outcome::Adopted(changes))
     }
 
     fn take_in_file(
@@ -238,10 +247,6 @@ impl TheFile {
             self.unfinished = None;
             self.at_hand = bytes;
             return Ok(Outcome::Same);
-        }
-        if let Some(written) = self.written.take() {
-            // Somebody saved who does not know the edit: what it added was not deleted there.
-            self.document = written;
         }
         let started = Instant::now();
         let migrated = self.migrate(target, &bytes)?;
@@ -269,7 +274,11 @@ impl TheFile {
             return Ok(Outcome::Same);
         }
         if let Some(base) = base {
-            self.recall(base, &document);
+            self.recall(target, base, &document);
+        }
+        if let Some(written) = self.written.take() {
+            // Somebody saved who does not know the edit: what it added was not deleted there.
+            self.document = written;
         }
         self.find_origin(journal, &document);
         self.is_risky |= document.checksum != Checksum::Matches || !document.damage.is_empty();
@@ -300,10 +309,9 @@ impl TheFile {
         let is_strange = !self.was_read && !Document::is_ours(bytes);
         match is_strange.then(|| self.base(target)).flatten() {
             None => {
-                let mut document = Document::parse(bytes, &self.document, now);
-                torn::note_cut(&mut document, bytes, &self.document, || {
-                    self.document.bytes()
-                });
+                let known = self.written.as_ref().unwrap_or(&self.document);
+                let mut document = Document::parse(bytes, known, now);
+                torn::note_cut(&mut document, bytes, known, || known.bytes());
                 (document, None)
             }
             Some(base) => {
@@ -378,43 +386,12 @@ impl TheFile {
         true
     }
 
-    /// Before the first look at a file that was edited or damaged while no store was open: what it was. When the base is
-    /// exactly that, differences are edits, and what is missing was deleted. When the file is an edit of an earlier save (an
-    /// editor had it open during the last ones), what the base says is known as well, and nothing was deleted. An older base
-    /// only helps out where entries cannot be read.
-    fn recall(&mut self, base: Document, file: &Document) {
-        let is_same = is_edit_of(file, &base);
-        let is_older = !is_same && (1..=base.generation).contains(&file.generation);
-        let unreadable = file.claimed();
-        let is_whole = is_same || is_older;
-        let is_known = |peer: &&PackedPeer| is_whole || unreadable.contains(peer.key());
-        let peers = base.peers().filter(is_known).cloned();
-        let bans = base.bans().filter(|_| is_whole);
-        let marks = base.forgotten().filter(|_| is_whole);
-        let set = PeerSet::from_packed(
-            peers,
-            bans.map(|(_, ban)| ban.clone()),
-            marks.map(|(key, mark)| (*key, *mark)),
-        );
-        let mut state = self.shared.state();
-        if state.ticket == 0 {
-            self.shared.publish(&mut state, set, &[]);
-            // Only differences from all that was known are worth telling.
-            state.ticket = u64::from(is_same);
-            drop(state);
-            if is_same {
-                let places = Vec::new();
-                self.document = Document { places, ..base };
-                let now = self.shared.now();
-                self.sections = Layout::parse(self.document.sections(), &self.sections, now);
-                self.shared.tables.recall(self.sections.sections());
-            }
-        }
-    }
-
-    /// When the base is to be brought up to date.
+    /// When the base is to be brought up to date. Not before the next save while the document is no save: an edit that was
+    /// read and not written is nothing to compare edits with.
     pub(crate) fn base_due(&self) -> Option<Instant> {
-        self.stale_since.map(|since| since + base::BASE_DELAY)
+        let is_saved = self.identity.is_some() && self.document.print == self.print;
+        let since = self.stale_since.filter(|_| is_saved);
+        since.map(|since| since + base::BASE_DELAY)
     }
 
     /// The base cannot be written now.
@@ -422,10 +399,13 @@ impl TheFile {
         self.stale_since = self.stale_since.map(|_| Instant::now());
     }
 
-    /// Makes what was saved the base. To be called while holding the lock. A failure costs the copy and nothing else: the
-    /// next save tries again.
+    /// Makes what was saved the base, if that [is due](Self::base_due) sometime. To be called while holding the lock. A
+    /// failure costs the copy and nothing else: the next save tries again.
     pub(crate) fn write_base(&mut self, target: &Path) {
-        if self.stale_since.is_some() && (!self.is_another() || self.is_newest(target)) {
+        if self.base_due().is_none() {
+            return;
+        }
+        if !self.is_another() || self.is_newest(target) {
             let bytes = self.saved_bytes(target);
             self.write_checkpoint_copy(target, &[&bytes]);
         }
@@ -445,8 +425,8 @@ impl TheFile {
         let is_saved =
             |bytes: &Vec<u8>| self.print.is_some() && self.print == Some(Print::of(bytes));
         match bytes.ok().filter(is_saved) {
-            Some(bytes) if self.document.print == self.print => bytes,
-            Some(_) | None => self.document.bytes(),
+            Some(bytes) => bytes,
+            None => self.document.bytes(),
         }
     }
 
@@ -767,22 +747,22 @@ impl TheFile {
         let before = self.print.take();
         self.identity = None;
         let like = self.info.as_ref().or(self.like.as_ref());
-        let held = replace::replace(&*self.disk(), target, &parts, like)?;
+        let held = replace::put(&*self.disk(), target, &parts, like)?;
+        if let Err(error) = replace::sync_directory(&*self.disk(), target) {
+            let known = self.written.as_ref().unwrap_or(&self.document);
+            self.hold(held, known.clone(), before);
+            return Err(error);
+        }
         let print = Print::of_parts(&parts);
         self.print = Some(print);
         document.print = self.print;
         self.identity = Some(Identity::of(generation, print));
-        let info = self.disk().metadata(target).ok();
-        let looked_at = std::mem::replace(&mut self.info, info);
         self.sections = Layout::parse(document.sections(), &self.sections, now);
         let known = std::mem::replace(&mut self.document, document);
         let replaced = self.written.take().unwrap_or(known);
         self.remember(&replaced);
-        if let Some(held) = held {
-            let before = before.unwrap_or_else(|| Print::of(&[]));
-            let said = (replaced, before);
-            self.displaced.hold(held, said, looked_at.as_ref());
-        }
+        self.hold(held, replaced, before);
+        self.info = self.disk().metadata(target).ok();
         self.must_write = false;
         if self.shared.options.backups {
             self.stale_since.get_or_insert_with(Instant::now);
@@ -793,6 +773,15 @@ impl TheFile {
         metrics.time("peer_store_save", started.elapsed());
         tracing::debug!(path = %target.display(), generation, bytes = print.bytes(), "peers file saved");
         Ok(content)
+    }
+
+    /// Goes on looking at a file that a save replaced. It said `said`, and its bytes were `before`, when it was looked at.
+    fn hold(&mut self, held: Option<Box<dyn HeldFile>>, said: Document, before: Option<Print>) {
+        if let Some(held) = held {
+            let before = before.unwrap_or_else(|| Print::of(&[]));
+            self.displaced
+                .hold(held, (said, before), self.info.as_ref());
+        }
     }
 }
 

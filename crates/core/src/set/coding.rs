@@ -45,7 +45,8 @@ pub(super) enum Signed<'a> {
     Record(&'a SignedRecord),
 }
 
-/// Appends everything known of a peer but its key and its signed record, which is given apart.
+/// Appends everything known of a peer but its key. The signed record that is appended with it is `signed`; that of `record`
+/// is not looked at.
 pub(super) fn pack(record: &PeerRecord, signed: &Signed<'_>, out: &mut Vec<u8>) {
     let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
     let has_more = !record.undialable.is_empty() || !record.extra.is_empty();

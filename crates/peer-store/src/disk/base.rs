@@ -79,12 +79,16 @@ pub(crate) struct Base {
 
 /// Reads the base. `None` when there is none, or it is not exactly what a store once wrote.
 pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> Option<Base> {
-    let base = base_path(path);
-    let bytes = match disk.read(&base, limit) {
+    read_copy(disk, &base_path(path), limit, now)
+}
+
+/// [`read`] of any copy.
+pub(crate) fn read_copy(disk: &dyn Disk, copy: &Path, limit: u64, now: Timestamp) -> Option<Base> {
+    let bytes = match disk.read(copy, limit) {
         Ok(bytes) => bytes,
         Err(error) => {
             if error.kind() != std::io::ErrorKind::NotFound {
-                tracing::warn!(path = %base.display(), %error, "the copy of the peers file cannot be read");
+                tracing::warn!(path = %copy.display(), %error, "the copy of the peers file cannot be read");
             }
             return None;
         }
@@ -94,7 +98,7 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> 
         && document.damage.is_empty()
         && document.version == FORMAT_VERSION;
     if !is_ours {
-        tracing::warn!(path = %base.display(), "the copy of the peers file is damaged and not used");
+        tracing::warn!(path = %copy.display(), "the copy of the peers file is damaged and not used");
     }
     let identity = Identity::of(document.generation, Print::of(&bytes));
     is_ours.then_some(Base {
@@ -104,8 +108,8 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path, limit: u64, now: Timestamp) -> 
     })
 }
 
-/// Makes the bytes of `parts` the base, and the base before an older copy, of which at most `copies` are kept; when that is `risky`, it
-/// becomes the copy before the last edit instead. To be called while holding the lock.
+/// Makes the bytes of `parts` the base, and the base before an older copy, of which at most `copies` are kept; when that is
+/// `risky`, it becomes the copy before the last edit instead. To be called while holding the lock.
 ///
 /// # Errors
 /// It could not be written. The base is the old one, or that is the newest of the older copies, or it is the new one.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::disk::{FileInfo, HeldFile};
 use crate::text::document::Document;
@@ -13,7 +13,7 @@ use crate::worker::PATIENCE;
 pub(crate) const MAX_HELD: usize = 8;
 
 /// Most bytes of replaced files whose content is remembered, all together. A larger file is not held: an edit that an editor
-/// writes into it at the very moment it is replaced is lost.
+/// writes into it at the very moment it is replaced is lost. One that an editor renamed over it then is held, for one look.
 pub(crate) const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 
 /// Tells contents apart.
@@ -121,7 +121,7 @@ struct Displaced {
     /// What it said when it was replaced.
     document: Document,
     print: Print,
-    /// How many bytes it had then.
+    /// How many bytes it had then; none when they are too many to be remembered for longer than one look.
     size: usize,
     /// Another content that was seen once: an edit, if it stays as it is.
     seen: Option<Print>,
@@ -171,21 +171,23 @@ impl DisplacedFiles {
     ) {
         let inode = looked_at.map(|info| info.inode);
         let is_another = file.info().is_ok_and(|info| Some(info.inode) != inode);
-        if print.bytes() > MAX_HELD_BYTES {
+        let is_large = print.bytes() > MAX_HELD_BYTES;
+        if is_large && !is_another {
             return;
         }
+        let size = if is_large { 0 } else { print.bytes() };
         let held = |files: &VecDeque<Displaced>| -> usize {
             files.iter().map(|displaced| displaced.size).sum()
         };
-        while self.0.len() >= MAX_HELD || held(&self.0) + print.bytes() > MAX_HELD_BYTES {
+        while self.0.len() >= MAX_HELD || held(&self.0) + size > MAX_HELD_BYTES {
             self.0.pop_front();
         }
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + if is_large { Duration::ZERO } else { PATIENCE };
         self.0.push_back(Displaced {
             file,
             document,
             print,
-            size: print.bytes(),
+            size,
             seen: None,
             is_another,
             stamp: None,
@@ -238,7 +240,10 @@ impl DisplacedFiles {
                 // Later changes of this file are edits of the edit.
                 displaced.print = print;
                 displaced.seen = None;
-                return Late::Edit(Box::new(displaced.document.clone()), bytes);
+                let before = displaced.document.clone();
+                self.0
+                    .retain(|displaced| displaced.size > 0 || displaced.until > now);
+                return Late::Edit(Box::new(before), bytes);
             }
             late = Late::Unfinished;
         }

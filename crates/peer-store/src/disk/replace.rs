@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use btcfed_core::store::StoreError;
-use btcfed_core::time::Timestamp;
+use btcfed_core::time::{Clock as _, Timestamp};
 
+use crate::clock::SystemClock;
 use crate::disk::{Disk, FileInfo, HeldFile};
 use crate::text::scalar;
 
@@ -56,6 +57,21 @@ pub(crate) fn replace(
     parts: &[&[u8]],
     like: Option<&FileInfo>,
 ) -> Result<Option<Box<dyn HeldFile>>, StoreError> {
+    let held = put(disk, path, parts, like)?;
+    sync_directory(disk, path)?;
+    Ok(held)
+}
+
+/// [`replace`] without its last step.
+///
+/// # Errors
+/// The file is the complete old one.
+pub(crate) fn put(
+    disk: &dyn Disk,
+    path: &Path,
+    parts: &[&[u8]],
+    like: Option<&FileInfo>,
+) -> Result<Option<Box<dyn HeldFile>>, StoreError> {
     let temp = temporary(path);
     let written = disk
         .write_parts(&temp, parts, like)
@@ -65,11 +81,47 @@ pub(crate) fn replace(
             disk.replace(&temp, path)
                 .map_err(|error| failed("rename", path, &error))
         });
-    let held = written.inspect_err(|_| discard(disk, &temp))?;
+    written.inspect_err(|_| discard(disk, &temp))
+}
+
+/// The last step of [`replace`].
+///
+/// # Errors
+/// A power cut may undo it.
+pub(crate) fn sync_directory(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
     let directory = directory(path);
     disk.sync_dir(directory)
-        .map_err(|error| failed("sync", directory, &error))?;
-    Ok(held)
+        .map_err(|error| failed("sync", directory, &error))
+}
+
+/// Lets go of the name of a file that was replaced. One that could not be opened may be an editor's: it is kept aside.
+pub(crate) fn release(
+    disk: &dyn Disk,
+    (replaced, path): (&Path, &Path),
+    held: io::Result<Box<dyn HeldFile>>,
+) -> Option<Box<dyn HeldFile>> {
+    let error = match held {
+        Ok(held) => {
+            discard(disk, replaced);
+            return Some(held);
+        }
+        Err(error) => error,
+    };
+    let names = disk.list(directory(path)).unwrap_or_default();
+    let prefix = format!("{}{DAMAGED}", name(path));
+    let stamp = scalar::time_name(SystemClock.now().wall);
+    let free = |number: &usize| !names.contains(&aside_name(&prefix, &stamp, *number));
+    let number = (0..=names.len()).find(free).unwrap_or_default();
+    let aside = path.with_file_name(aside_name(&prefix, &stamp, number));
+    match disk.rename(replaced, &aside) {
+        Ok(()) => {
+            tracing::warn!(path = %path.display(), kept = %aside.display(), %error, "a replaced file could not be looked at; it was kept aside");
+        }
+        Err(rename) => {
+            tracing::warn!(path = %replaced.display(), %error, %rename, "a replaced file could not be looked at; it stays until the next start");
+        }
+    }
+    None
 }
 
 /// A new name for a temporary file beside `path`.
@@ -231,6 +283,29 @@ mod tests {
             .flat_map(|kept| std::fs::read(kept).unwrap())
             .collect();
         assert_eq!(contents, [0, 16, 17, 18, 19]);
+    }
+
+    #[test]
+    fn a_replaced_file_that_cannot_be_opened_is_kept_aside_and_one_that_can_is_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let (temp, path) = (dir.path().join(".p.tmp-1-1"), dir.path().join("p"));
+        for text in ["one", "two"] {
+            std::fs::write(&temp, text).unwrap();
+            let refused = Err(io::Error::other("too many open files"));
+            assert!(release(&OsDisk, (&temp, &path), refused).is_none());
+        }
+        let kept = names(dir.path());
+        assert!(kept.iter().all(|name| name.starts_with("p.damaged-")));
+        let texts = kept.iter().map(|name| std::fs::read(dir.path().join(name)));
+        assert_eq!(
+            texts.map(Result::unwrap).collect::<Vec<_>>(),
+            [b"one", b"two"]
+        );
+        std::fs::write(&temp, "three").unwrap();
+        let held = OsDisk.hold(&temp);
+        let mut held = release(&OsDisk, (&temp, &path), held).unwrap();
+        assert_eq!(held.read(9).unwrap(), b"three");
+        assert_eq!(names(dir.path()), kept);
     }
 
     #[test]

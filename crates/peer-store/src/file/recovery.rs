@@ -101,8 +101,8 @@ impl TheFile {
         }
     }
 
-    /// What `file` was made from, when that is not `known`: an empty one when nobody remembers it, so that nothing in `known` is
-    /// taken for deleted. A save that bears the number of `known` is that of a process that had not read it.
+    /// What `file` was made from, when that is not `known`: an empty one when nobody remembers it, so that nothing in
+    /// `known` is taken for deleted. A save that bears the number of `known` is that of a process that had not read it.
     pub(super) fn other_origin(&self, file: &Document, known: &Document) -> Option<Document> {
         let is_other = match file.checksum {
             // Nothing tells what it was made from: it is what somebody wants the file to be.
@@ -235,7 +235,8 @@ impl TheFile {
         changes.extend(self.shared.take_over(&base, &open.logged, &places));
         result?;
         if !places.is_empty() {
-            tracing::info!(path = %target.display(), entries = places.len(), "changes since the last checkpoint read from the journal");
+            let entries = places.len();
+            tracing::info!(path = %target.display(), entries, "changes since the last checkpoint read from the journal");
         }
         open.beside = self.info.clone().filter(|_| is_exact && !self.must_write);
         if open.beside.is_none() {
@@ -245,8 +246,8 @@ impl TheFile {
         Ok(Some((open, changes)))
     }
 
-    /// Somebody wrote an edit of an older checkpoint over a newer one that this process has not read: what the newer one said
-    /// is in its copy.
+    /// Somebody wrote an edit of an older checkpoint over a newer one that this process has not read: what the newer one
+    /// said is in its copy.
     fn take_checkpoint(
         &mut self,
         known: Option<PeerSet>,
@@ -287,7 +288,7 @@ impl TheFile {
     /// the file.
     fn read_generation(&self) -> u64 {
         let written = self.written.as_ref().unwrap_or(&self.document);
-        written.generation
+        written.generation.max(self.recalled)
     }
 
     /// What the file says, shared with memory where both are alike.
@@ -319,8 +320,9 @@ impl TheFile {
         Ok(())
     }
 
-    /// After the file says what `set` says, and was written if it did not: a new journal begins, or none when no change follows or none is wanted. A
-    /// failure costs speed and nothing else, because the old journal is older than the file.
+    /// Begins a new journal. To be called when the file says what `set` says; `written` is its content if a save was needed
+    /// for that. When no change follows, or no journal is wanted, the old one is removed instead. A failure costs speed and
+    /// nothing else, because the old journal is older than the file.
     pub(super) fn renew_journal(
         &mut self,
         journal: &mut Journal,
@@ -330,8 +332,8 @@ impl TheFile {
         is_last: bool,
     ) {
         if let Some(written) = written.filter(|_| self.shared.options.journal) {
-            // Before the journal that continues the copy is gone; and also when there is none any more, because an editor may
-            // rename an edit of the save before over this one.
+            // Before the journal that continues the copy is gone; and also when there is none any more, because an editor
+            // may rename an edit of the save before over this one.
             self.write_checkpoint_copy(target, &written.parts());
         }
         let is_news = written.is_some();

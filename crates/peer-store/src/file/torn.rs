@@ -1,6 +1,6 @@
 //! A file that is the last save up to some line: its end was cut off there, and nobody deleted what is missing.
 
-use crate::file::is_edit_of;
+use crate::file::recovery::is_edit_of;
 use crate::text::checksum::Checksum;
 use crate::text::document::{Document, is_sections};
 use crate::text::piece::{Damage, Piece};

@@ -4,7 +4,7 @@ use std::fs;
 
 use btcfed_core::Issuer;
 use btcfed_core::testing::test_key;
-use btcfed_peer_store::MAX_OLD_COPIES;
+use btcfed_peer_store::{FilePeerStore, MAX_OLD_COPIES};
 
 use crate::common::{Place, create, keys, knows, survives};
 
@@ -109,6 +109,35 @@ fn what_was_edited_and_deleted_while_nothing_ran_is_known_as_such() {
 }
 
 #[test]
+fn an_edit_that_was_read_and_not_saved_is_never_the_base() {
+    let place = closed();
+    let before = fs::read(base(&place)).unwrap();
+    let options = place.options().with_watch(false).with_journal(false);
+    let store = FilePeerStore::open(options).unwrap();
+    assert!(create(&store, 4));
+    let saved = place.read();
+    fs::write(
+        &place.path,
+        saved.replace("peers:\n", "# by hand\npeers:\n"),
+    )
+    .unwrap();
+    store.reload().unwrap();
+    store.close().unwrap();
+    assert!(
+        place.read().contains("# by hand"),
+        "nothing had to be saved"
+    );
+    let copy = fs::read(base(&place)).unwrap();
+    assert!(copy == before || copy == saved.as_bytes());
+    // With the next save it follows.
+    let store = place.open();
+    assert!(create(&store, 5));
+    store.close().unwrap();
+    assert_eq!(fs::read_to_string(base(&place)).unwrap(), place.read());
+    assert!(place.read().contains("# by hand"));
+}
+
+#[test]
 fn a_base_of_another_save_brings_back_what_cannot_be_read_and_deletes_nothing() {
     let place = closed();
     let old = fs::read(base(&place)).unwrap();
@@ -159,7 +188,7 @@ fn without_backups_there_is_one_file_and_nothing_beside_it() {
     let place = Place::new();
     for number in 1..=2 {
         let options = place.options().with_backups(false);
-        let store = btcfed_peer_store::FilePeerStore::open(options).unwrap();
+        let store = FilePeerStore::open(options).unwrap();
         assert!(create(&store, number));
         store.close().unwrap();
     }
