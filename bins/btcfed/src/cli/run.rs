@@ -105,7 +105,7 @@ async fn serve(
     let forced = serve_signals(&mut tasks, signals.with_logging(logging.clone()), &handle);
     let announce = tokio::spawn(announce_ready(handle.clone(), *output, started));
 
-    let ended = until_the_end(node.run(), &mut tasks, handle.shutdown(), forced).await;
+    let ended = until_the_end(Box::pin(node.run()), &mut tasks, handle.shutdown(), forced).await;
     announce.abort();
     // The admin socket removes its file when it is dropped: before the lock of the node goes.
     tasks.stop().await;
