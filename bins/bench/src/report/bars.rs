@@ -22,6 +22,7 @@ pub(crate) fn all(plan: &Plan, tables: &Tables) -> Vec<Bar> {
         durable(plan, tables),
         memory(plan, tables),
         network(plan, tables),
+        newcomers(plan, tables),
         discovery(plan, tables),
         simulated(plan, tables),
         lists::bars(plan, tables),
@@ -175,16 +176,6 @@ fn network(plan: &Plan, tables: &Tables) -> Vec<Bar> {
         })
     };
     let idle_at = format!("{} connections", thousands(plan.idle));
-    let newcomers = format!("{} newcomers at one node at once", plan.newcomers);
-    let mass = |row| {
-        let time = tables.cell(&newcomers, row, 1).and_then(number)?;
-        Some(Seen {
-            value: time * 1e3,
-            shown: seconds(time),
-            is_ratio: false,
-        })
-    };
-    let newcomers_at = format!("{} newcomers", plan.newcomers);
     vec![
         Bar::new(
             "connection established",
@@ -221,16 +212,31 @@ fn network(plan: &Plan, tables: &Tables) -> Vec<Bar> {
             raw,
             beside_raw(3),
         ),
+    ]
+}
+
+fn newcomers(plan: &Plan, tables: &Tables) -> Vec<Bar> {
+    let title = format!("{} newcomers at one node at once", plan.newcomers);
+    let mass = |row| {
+        let time = tables.cell(&title, row, 1).and_then(number)?;
+        Some(Seen {
+            value: time * 1e3,
+            shown: seconds(time),
+            is_ratio: false,
+        })
+    };
+    let at = format!("{} newcomers", plan.newcomers);
+    vec![
         Bar::new(
             "newcomers at once connected",
-            &newcomers_at,
+            &at,
             AtMost(500.0, "ms"),
             "-",
             mass("all connected to it"),
         ),
         Bar::new(
             "newcomers at once know all",
-            &newcomers_at,
+            &at,
             AtMost(500.0, "ms"),
             "-",
             mass("all know all"),
@@ -387,7 +393,8 @@ mod tests {
 | all connected to it | 166 ms | 243 ms |
 | all know all | 501 ms | 1665 ms |
 ";
-        let bars = network(&Plan::full(), &Tables::read(text));
+        let (plan, tables) = (Plan::full(), Tables::read(text));
+        let bars = [network(&plan, &tables), newcomers(&plan, &tables)].concat();
         let outcomes: Vec<_> = bars[3..].iter().map(|bar| bar.outcome).collect();
         let (met, missed) = (Outcome::Met, Outcome::Missed);
         assert_eq!(outcomes, [met, missed, met, missed]);
