@@ -60,6 +60,20 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Fills the disk when the node has let go of the files that it replaced: until then they take room that comes back.
+fn fill_for_good(disk: &SmallDisk, node: &Daemon) {
+    let holds_replaced = || {
+        let open = fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap();
+        let mut leads_to = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        leads_to
+            .any(|path| path.starts_with(&disk.0) && path.to_string_lossy().ends_with("(deleted)"))
+    };
+    wait_for("replaced files let go", LIMIT, || {
+        (!holds_replaced()).then_some(())
+    });
+    disk.fill();
+}
+
 /// Adds a peer; says whether that was durable.
 fn add(node: &Daemon, number: u16) -> bool {
     let target = format!("{}@127.0.0.1:1", test_key(number).peer_id());
@@ -79,8 +93,13 @@ fn count(node: &Daemon, words: &str) -> usize {
     node.log().matches(words).count()
 }
 
-fn wait_for_degraded(node: &Daemon, is_degraded: bool) {
+/// Until the store is degraded because of this disk, which stays full; or, without one, until it is well again.
+fn wait_for_degraded(node: &Daemon, full: Option<&SmallDisk>) {
+    let is_degraded = full.is_some();
     wait_for("what the store says of itself", LIMIT, || {
+        if let Some(disk) = full {
+            disk.fill();
+        }
         let store = &node.json(&["status"])["store"];
         let wanted = if is_degraded { "degraded" } else { "ok" };
         (store["state"] == wanted && store["durable"] == !is_degraded).then_some(())
@@ -101,11 +120,11 @@ fn serves_and_heals(size: &str, has_journal: bool) {
     let journal = file.with_file_name("peers.yaml.journal");
     assert_eq!(journal.exists(), has_journal, "{size}");
 
-    disk.fill();
+    fill_for_good(&disk, &node);
     let durable: Vec<u16> = (5..40).filter(|number| add(&node, *number)).collect();
     // What was acknowledged is in the room the journal had; the file cannot follow.
     assert_eq!(!durable.is_empty(), has_journal, "{size}: {durable:?}");
-    wait_for_degraded(&node, true);
+    wait_for_degraded(&node, Some(&disk));
     let cannot = "cannot be saved";
     wait_for("the warning", LIMIT, || {
         (count(&node, cannot) > 0).then_some(())
@@ -120,14 +139,14 @@ fn serves_and_heals(size: &str, has_journal: bool) {
     let mut node = Daemon::start(dir.path());
     knows(&node, (0..5).chain(durable.iter().copied()));
     // The start removed what the interrupted save had left.
-    disk.fill();
+    fill_for_good(&disk, &node);
     add(&node, 50);
     add(&node, 51);
-    wait_for_degraded(&node, true);
+    wait_for_degraded(&node, Some(&disk));
     knows(&node, [50, 51]);
 
     disk.free();
-    wait_for_degraded(&node, false);
+    wait_for_degraded(&node, None);
     assert!(add(&node, 52));
     assert_eq!(count(&node, cannot), 1, "{}", node.log());
     assert_eq!(count(&node, "is saved again"), 1, "{}", node.log());

@@ -26,10 +26,10 @@ fn spawn(dir: &std::path::Path) -> Child {
         .unwrap()
 }
 
-fn spawn_with_log(dir: &std::path::Path) -> Child {
+fn spawn_with_log(dir: &std::path::Path, log: &std::path::Path) -> Child {
     command(dir, &["run", "--listen", "/ip4/127.0.0.1/tcp/0"])
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stderr(fs::File::create(log).unwrap())
         .spawn()
         .unwrap()
 }
@@ -83,18 +83,17 @@ fn sighup_never_kills_from_the_first_step_of_main_on() {
 fn a_hangup_before_the_node_is_ready_is_acted_on_when_it_is() {
     for round in 0..10 {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = spawn_with_log(dir.path());
+        let log = dir.path().join("log");
+        let mut child = spawn_with_log(dir.path(), &log);
         while !catches_hangup(&child) {
             assert_eq!(child.try_wait().unwrap(), None, "round {round}");
         }
         send(&child, Signal::HUP);
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let acted = log.find(|line| {
-            line.as_ref()
-                .unwrap()
-                .contains("asked to reload by a signal")
+        wait_for("the line about the reload", LIMIT, || {
+            assert_eq!(child.try_wait().unwrap(), None, "round {round}");
+            let log = fs::read_to_string(&log).unwrap();
+            log.contains("asked to reload by a signal").then_some(())
         });
-        assert!(acted.is_some(), "round {round}");
         child.kill().unwrap();
         child.wait().unwrap();
     }

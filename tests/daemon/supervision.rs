@@ -28,7 +28,7 @@ fn start(dir: &Path, task: &str) -> Daemon {
     Daemon::of(dir, daemon)
 }
 
-/// `None` when the program ran into the fault in order; otherwise what is wrong.
+/// A program whose task fails this way ends in order, says so and has its state saved.
 fn fails(task: &str, how: &str) {
     let dir = tempfile::tempdir().unwrap();
     let _systemd = UnixDatagram::bind(dir.path().join("notify")).unwrap();

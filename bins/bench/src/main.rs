@@ -33,7 +33,8 @@ usage: btcfed-bench crypto [--rounds N]
        btcfed-bench hostile
        btcfed-bench journal [--rounds N] [--peers N]
        btcfed-bench simulate [--nodes N] [--seeds N]
-       btcfed-bench all [--quick] [--out FOLDER] [--stress FOLDER]
+       btcfed-bench all [--out FOLDER] [--stress FOLDER]
+       btcfed-bench all --quick --out FOLDER [--stress FOLDER]
 
 Rivals are measured when built with `--features rivals`. The result is a Markdown table on stdout; `all` writes FOLDER/results.md
 and FOLDER/plots (docs/benchmarks, where the documents of the stress suite are read as well) and shows its progress on stderr.";
@@ -87,6 +88,11 @@ fn run(args: &[String]) -> Result<String, String> {
             let folder =
                 |name| value(options, name).map(|text| PathBuf::from(text.unwrap_or(RESULTS)));
             let is_quick = options.iter().any(|option| option == "--quick");
+            if is_quick && value(options, "--out")?.is_none() {
+                return Err(format!(
+                    "--quick measures no bar and would be written over {RESULTS}/results.md: name a folder with --out"
+                ));
+            }
             report::run(is_quick, &folder("--out")?, &folder("--stress")?)
         }
         #[cfg(feature = "rivals")]

@@ -11,7 +11,7 @@ mod newcomers;
 mod process;
 
 pub(crate) use connect::run as connect;
-pub(crate) use discover::run as discover;
+pub(crate) use discover::{GIVEN_UP, run as discover};
 pub(crate) use idle::{run as idle, serve as idle_server};
 pub(crate) use newcomers::run as newcomers;
 

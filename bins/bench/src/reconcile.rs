@@ -13,7 +13,7 @@ use btcfed_core::{NodeConfig, PeerKey, PeerRecord, PeerSet, PeerSource, SecretKe
 use btcfed_exchange_protocol::{Engine, EngineOptions, codec, message::Message};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 
-const DIFFERENCES: [usize; 5] = [0, 1, 10, 100, 1000];
+pub(crate) const DIFFERENCES: [usize; 5] = [0, 1, 10, 100, 1000];
 
 /// Keys of the two nodes themselves.
 const OWN: [usize; 2] = [9_000_000, 9_000_001];

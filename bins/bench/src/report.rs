@@ -80,6 +80,10 @@ fn measure(plan: &Plan) -> Vec<Section> {
             Box::new(|| network::connect(plan.connections)),
         ),
         ("idle".to_owned(), Box::new(|| network::idle(plan.idle))),
+        (
+            "newcomers".to_owned(),
+            Box::new(|| network::newcomers(plan.newcomer_rounds, plan.newcomers)),
+        ),
     ];
     for nodes in &plan.nodes {
         all.push((

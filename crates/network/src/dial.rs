@@ -53,8 +53,8 @@ impl Dial {
         this
     }
 
-    /// Takes the addresses to try next: all of a known peer at once; one by one where whoever answers is accepted,
-    /// because two of them might answer. Empty when there are no more.
+    /// Takes the addresses to try next: all of a known peer, which take turns below (see [`crate::turns`]); one by one
+    /// where whoever answers is accepted, because two of them might answer. Empty when there are no more.
     pub(crate) fn next(&mut self) -> &[PeerAddr] {
         self.trying = match self.peer {
             Some(_) => self.rest.drain(..).collect(),

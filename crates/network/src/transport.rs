@@ -150,8 +150,9 @@ fn handshake(error: &dyn std::error::Error) -> Failure {
     Failure::Handshake(chain(error))
 }
 
-/// The outermost layer: one deadline around the wait for its turn, names, TCP, Noise and Yamux together, and the identity check. Checked here
-/// and not in the swarm, a wrong peer at one address does not end the dial while other addresses are still tried.
+/// The outermost layer: one deadline around the wait for its turn, names, TCP, Noise and Yamux together, and the identity
+/// check. Checked here and not in the swarm, a wrong peer at one address does not end the dial while other addresses are
+/// still tried.
 struct Checked<T> {
     /// `secured` with names around it, made anew when they are to be looked up in another way.
     inner: dns::tokio::Transport<Shared<T>>,

@@ -134,6 +134,9 @@ impl Dialer {
     ) -> Vec<Dial> {
         self.next_deadline = None;
         let mut dials = Vec::new();
+        if let Some(at) = self.addresses_wait_until(view) {
+            self.look_again_at(at);
+        }
         for (target, addrs) in self.wanted(view) {
             self.try_start(view, target, addrs, next_id, &mut dials);
         }
@@ -187,8 +190,28 @@ impl Dialer {
     fn address_is_settled(&self, addr: &PeerAddr, view: &View<'_>) -> bool {
         self.own_addrs.contains(addr)
             || self.resolved.get(addr).is_some_and(|peer| {
-                view.connections.contains(peer) || self.is_in_flight(&Target::Peer(*peer))
+                view.connections.contains(peer)
+                    || self.is_in_flight(&Target::Peer(*peer))
+                    || self.waits_until(peer, view.now.monotonic).is_some()
             })
+    }
+
+    /// Until when a peer is left alone, because it has no room or failed; `None` when that is over.
+    fn waits_until(&self, peer: &PeerKey, now: MonotonicTime) -> Option<MonotonicTime> {
+        let attempts = self.attempts.get(&Target::Peer(*peer))?;
+        let at = attempts
+            .held_until
+            .max(Some(attempts.backoff.next_attempt()));
+        at.filter(|at| *at > now)
+    }
+
+    /// When the first of the bootstrap addresses whose peer is left alone may be dialled again.
+    fn addresses_wait_until(&self, view: &View<'_>) -> Option<MonotonicTime> {
+        let peers = self.resolved.values();
+        peers
+            .filter(|peer| !view.connections.contains(peer))
+            .filter_map(|peer| self.waits_until(peer, view.now.monotonic))
+            .min()
     }
 
     /// Fills up the outbound connections with learned peers, the most promising first, random among equals.
@@ -348,7 +371,7 @@ impl Dialer {
         let mut found = None;
         if let Some(Target::Address(addr)) = command.and_then(|id| self.in_flight.remove(&id)) {
             if let Some(attempts) = self.attempts.get_mut(&Target::Address(addr.clone())) {
-                attempts.backoff.reset();
+                attempts.backoff.connected(now);
             }
             self.resolved.insert(addr.clone(), peer);
             found = Some(addr);
@@ -373,9 +396,16 @@ impl Dialer {
             .entry(Target::Peer(peer))
             .or_insert_with(|| Attempts::new(config));
         attempts.backoff.disconnected(now, rng);
+        let addrs = self.resolved.iter().filter(|(_, found)| **found == peer);
+        for (addr, _) in addrs {
+            if let Some(attempts) = self.attempts.get_mut(&Target::Address(addr.clone())) {
+                attempts.backoff.disconnected(now, rng);
+            }
+        }
     }
 
-    /// The peer has no room and asks to be left alone for a while. What the operator does about it lifts that.
+    /// The peer has no room and asks to be left alone for a while. What the operator does about it lifts that
+    /// ([`Dialer::reset`]), news of it from others do not ([`Dialer::changed`]).
     pub(crate) fn hold(&mut self, until: MonotonicTime, peer: PeerKey, config: &NodeConfig) {
         let attempts = self
             .attempts
@@ -446,6 +476,17 @@ impl Dialer {
         if let Some(attempts) = self.attempts.get_mut(&target) {
             attempts.reset();
             attempts.outdated = in_flight;
+        }
+    }
+
+    /// Others, or the peer itself, told something new about it: it may be tried at once, unless it has asked to be left
+    /// alone.
+    pub(crate) fn changed(&mut self, peer: &PeerKey) {
+        let target = Target::Peer(*peer);
+        let held = self.attempts.get(&target).and_then(|it| it.held_until);
+        self.reset(peer);
+        if let Some(attempts) = self.attempts.get_mut(&target) {
+            attempts.held_until = held;
         }
     }
 

@@ -421,7 +421,7 @@ impl NodeLogic {
                 } else {
                     tracing::info!(peer = %key.peer_id(), source, waiting = self.waiting(), "peer added; it waits until it is allowed with `peers add`");
                 }
-                self.dialer.reset(key);
+                self.dialer.changed(key);
                 self.note_contact_with_new(key);
                 self.actions.push(Action::Tell(NodeEvent::PeerAdded(*key)));
             }
@@ -435,12 +435,17 @@ impl NodeLogic {
                     .push(Action::Tell(NodeEvent::PeerRemoved(*key)));
             }
             PeerChange::Updated(key) => {
-                let addrs = |set: &PeerSet| {
+                let addrs = |set: &PeerSet, is_chosen: fn(AddressSource) -> bool| {
                     let addresses = set.view(key).map(|peer| peer.addresses());
-                    addresses.map(|all| all.map(|known| known.addr).collect::<BTreeSet<_>>())
+                    let addresses = addresses.into_iter().flatten();
+                    let addresses = addresses.filter(|known| is_chosen(known.source));
+                    addresses.map(|known| known.addr).collect::<BTreeSet<_>>()
                 };
-                if addrs(before) != addrs(&self.set) {
+                let differ = |which| addrs(before, which) != addrs(&self.set, which);
+                if differ(|source| source == AddressSource::Operator) {
                     self.dialer.reset(key);
+                } else if differ(|_| true) {
+                    self.dialer.changed(key);
                 }
             }
             PeerChange::Banned(target) => {

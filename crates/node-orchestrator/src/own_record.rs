@@ -153,6 +153,7 @@ pub(crate) fn published_addresses(announce: &[PeerAddr], listening: &[PeerAddr])
 #[cfg(test)]
 mod tests {
     use super::*;
+
     fn addrs(texts: &[&str]) -> Vec<PeerAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }

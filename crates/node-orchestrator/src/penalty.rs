@@ -14,7 +14,8 @@ use crate::event::Action;
 /// Longest evidence kept with a ban, in bytes.
 pub(crate) const MAX_EVIDENCE_BYTES: usize = 200;
 
-/// What to do about `peer`; a ban lasts `ban_for`. Peers the operator chose are never banned by the node: they are disconnected at most.
+/// What to do about `peer`; a ban lasts `ban_for`. Peers the operator chose are never banned by the node: they are
+/// disconnected at most.
 pub(crate) fn react(
     set: &PeerSet,
     now: Timestamp,

@@ -7,7 +7,7 @@ mod harness;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use btcfed_core::addr::PeerAddr;
+use btcfed_core::addr::{AddrWithId, PeerAddr};
 use btcfed_core::exchange::{Input, Notice, Output};
 use btcfed_core::network::{DialError, Direction, DisconnectReason, NetworkEvent};
 use btcfed_core::peer::{AddressSource, PeerRecord, PeerSource};
@@ -152,4 +152,54 @@ async fn a_peer_without_room_is_not_dialled_for_as_long_as_it_asked() {
     assert_eq!(node.dials().len(), 0);
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(node.dials().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bootstrap_address_whose_peer_has_no_room_is_not_dialled_for_as_long_as_it_asked() {
+    let mut node =
+        Harness::start(|config| config.peers.bootstrap = vec![AddrWithId::from(test_addr(1))])
+            .await;
+    node.exchange.respond_with(|_, input| match input {
+        Input::Connected { peer, .. } => vec![Output::Notice(Notice::Busy {
+            peer: *peer,
+            retry_after: Duration::from_secs(100),
+        })],
+        _ => Vec::new(),
+    });
+    let (id, peer, _) = node.next_dial().await;
+    assert_eq!(peer, None);
+    node.connect_as(1, Direction::Outbound, Some(id)).await;
+    // Its record has another address than the one at which it was found.
+    let record = [PeerOp::Learn(signed(1, 101))];
+    let patch = record.into_iter().collect::<PeerPatch>();
+    node.store.apply(patch).await.unwrap();
+    node.settle().await;
+    node.tell(NetworkEvent::Disconnected {
+        peer: test_key(1),
+        reason: DisconnectReason::Remote,
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(99)).await;
+    assert_eq!(node.dials(), []);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!node.dials().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bootstrap_address_that_answers_and_hangs_up_is_dialled_after_growing_pauses() {
+    let mut node =
+        Harness::start(|config| config.peers.bootstrap = vec![AddrWithId::from(test_addr(1))])
+            .await;
+    let (mut count, begun) = (0, tokio::time::Instant::now());
+    while begun.elapsed() < Duration::from_secs(600) {
+        let (id, ..) = node.next_dial().await;
+        count += 1;
+        node.connect_as(1, Direction::Outbound, Some(id)).await;
+        node.tell(NetworkEvent::Disconnected {
+            peer: test_key(1),
+            reason: DisconnectReason::Remote,
+        })
+        .await;
+    }
+    assert!((5..=25).contains(&count), "{count} dials in ten minutes");
 }

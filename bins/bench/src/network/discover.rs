@@ -27,6 +27,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// When a rival is given up.
 const RIVAL_LIMIT: Duration = Duration::from_secs(60);
 
+/// What the name of a rival says when it was given up in some runs.
+pub(crate) const GIVEN_UP: &str = "not within";
+
 /// Operations by which the price of cryptography is found.
 const PRICED: usize = 200;
 
@@ -102,7 +105,7 @@ impl Rows {
             let missed = times.iter().filter(|time| time.is_none()).count();
             let name = match missed {
                 0 => name.to_owned(),
-                _ => format!("{name} ({missed} of {rounds} not within {RIVAL_LIMIT:?})"),
+                _ => format!("{name} ({missed} of {rounds} {GIVEN_UP} {RIVAL_LIMIT:?})"),
             };
             row(&name, &mut all)
         };

@@ -3,6 +3,7 @@
 use super::bar::{Bar, Goal, Seen};
 use super::plan::{Plan, thousands};
 use super::tables::{Tables, number};
+use crate::reconcile::DIFFERENCES;
 
 use Goal::{AtLeast, AtMost};
 
@@ -113,18 +114,20 @@ fn beside_negentropy(tables: &Tables) -> Vec<Bar> {
     bars
 }
 
-/// All rows of ours, at every size that was asked for; nothing when a figure cannot be read.
+/// All rows of ours, with every number of differences at every size that was asked for; nothing when one is missing or
+/// cannot be read.
 fn found(plan: &Plan, tables: &Tables) -> Option<Vec<Found>> {
     let rows = &tables.table("records")?.rows;
     let ours = rows
         .iter()
         .filter(|row| row.get(2).is_some_and(|name| name == "ours"));
-    let found: Option<Vec<Found>> = ours.map(|row| read(row)).collect();
-    let is_there = |size: &usize| {
-        rows.iter()
-            .any(|row| row.first() == Some(&size.to_string()))
+    let found: Option<Vec<Found>> = ours.clone().map(|row| read(row)).collect();
+    let is_there = |size: &usize, d: usize| {
+        let pair = [size.to_string(), d.to_string()];
+        ours.clone().any(|row| row.starts_with(&pair))
     };
-    found.filter(|_| plan.lists.iter().all(is_there))
+    let are_there = |size: &usize| DIFFERENCES.into_iter().all(|d| is_there(size, d));
+    found.filter(|_| plan.lists.iter().all(are_there))
 }
 
 fn read(row: &[String]) -> Option<Found> {

@@ -229,7 +229,11 @@ mod tests {
     const LISTS: &str = "| records | d | | asked + answered, B | round trips | CPU of both | bytes: negentropy / ours |\n\
                          |---|---|---|---|---|---|---|\n\
                          | 10000 | 0 | ours | 24 + 7 | 1 | 1us | 1 |\n\
+                         | 10000 | 1 | ours | 48 + 489 | 1 | 1us | 1 |\n\
+                         | 10000 | 10 | ours | 80 + 489 | 1 | 1us | 1 |\n\
                          | 10000 | 100 | ours | 512 + 4000 | 2 | 1us | 8.0 |\n\
+                         | 10000 | 1000 | ours | 4083 + 24101 | 2 | 1us | 1 |\n\
+                         | 10000 | 1000 | negentropy | 1 + 1 | 9 | 1us | |\n\
                          | 10000 | 100 | negentropy | 1 + 1 | 9 | 1us | |\n";
 
     fn page(lists: Vec<usize>) -> Page {
@@ -313,6 +317,17 @@ mod tests {
         assert_has(
             &text,
             "| bytes of a sync | 1,000, 10,000 records | at most 1 times | 40 B per difference + 512 B; worst | - | - | not measured |",
+        );
+    }
+
+    #[test]
+    fn a_number_of_differences_that_is_missing_leaves_bars_of_all_open() {
+        let mut page = page(vec![10_000]);
+        let text = LISTS.replace("| 10000 | 1000 | ours |", "| 10000 | 1001 | ours |");
+        page.sections[1].text = Ok(text);
+        assert_has(
+            &page.text(),
+            "| bytes of a sync | 10,000 records | at most 1 times | 40 B per difference + 512 B; worst | - | - | not measured |",
         );
     }
 

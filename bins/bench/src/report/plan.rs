@@ -14,6 +14,9 @@ pub(crate) struct Plan {
     /// Connections one after the other.
     pub(crate) connections: usize,
     pub(crate) idle: usize,
+    /// Newcomers that start at one moment, and how often.
+    pub(crate) newcomers: usize,
+    pub(crate) newcomer_rounds: usize,
     /// Sizes of federations that start, and how often each does.
     pub(crate) nodes: Vec<usize>,
     pub(crate) starts: usize,
@@ -34,6 +37,8 @@ impl Plan {
             peers: 100_000,
             connections: 100,
             idle: 1000,
+            newcomers: 50,
+            newcomer_rounds: 5,
             nodes: vec![10, 50, 100],
             starts: 3,
             lists: vec![1_000, 10_000, 100_000],
@@ -51,6 +56,8 @@ impl Plan {
             peers: 10_000,
             connections: 20,
             idle: 100,
+            newcomers: 10,
+            newcomer_rounds: 1,
             nodes: vec![10],
             starts: 1,
             lists: vec![1_000],

@@ -11,12 +11,68 @@ use super::bar::{Bar, Goal, Outcome, Seen};
 const SCHEMA: &str = "btcfed.stress/1";
 
 /// The bars of the design that only these tests can show.
-const TESTS: [(&str, &str); 4] = [
-    ("reload", "reloads"),
-    ("crash", "kills"),
-    ("hostile", "hostile"),
-    ("leak", "churn"),
+const TESTS: [Test; 4] = [
+    Test {
+        line: "reload",
+        name: "reload-under-load",
+        figures: &[
+            "reload, median",
+            "reload, 99th percentile",
+            "dropped",
+            "connected",
+        ],
+    },
+    Test {
+        line: "crash",
+        name: "kills",
+        figures: &[
+            "start, slowest",
+            "acknowledged changes checked after kills",
+            "acknowledged changes lost",
+        ],
+    },
+    Test {
+        line: "hostile",
+        name: "hostile",
+        figures: &[
+            "sockets opened",
+            "streams opened and reset",
+            "requests of the one who never reads",
+            "newcomer, slowest",
+            "memory grown",
+            "log per hostile peer and hour",
+            "panics",
+            "the friend stayed",
+            "descriptors after",
+        ],
+    },
+    Test {
+        line: "leak",
+        name: "churn",
+        figures: &[
+            "descriptors after",
+            "threads after",
+            "tasks after",
+            "memory, last third / middle third",
+            "newcomers that knew everybody within 10 s",
+            "reloads",
+            "bans",
+            "edits",
+            "panics",
+            "store state ok",
+        ],
+    },
 ];
+
+/// One test, and its figures that have a bar.
+#[derive(Clone, Copy)]
+struct Test {
+    /// What its figures are about.
+    line: &'static str,
+    /// The name of its document.
+    name: &'static str,
+    figures: &'static [&'static str],
+}
 
 /// How often the design wants the program killed.
 const KILLS: f64 = 2000.0;
@@ -25,18 +81,23 @@ const KILLS: f64 = 2000.0;
 pub(crate) fn bars(folder: &Path) -> Vec<Bar> {
     TESTS
         .into_iter()
-        .flat_map(|(line, test)| {
-            let names = [format!("stress-{test}.json"), format!("{test}.json")];
+        .flat_map(|test| {
+            let names = [
+                format!("stress-{}.json", test.name),
+                format!("{}.json", test.name),
+            ];
             let text = names
                 .iter()
                 .find_map(|name| fs::read_to_string(folder.join(name)).ok());
-            of_test(line, test, text.as_deref())
+            of_test(test, text.as_deref())
         })
         .collect()
 }
 
-/// Its bars; one that was not measured when there is no document, or one that is not understood.
-fn of_test(line: &str, test: &str, document: Option<&str>) -> Vec<Bar> {
+/// Its bars; one that was not measured when there is no document, or one that is not understood, and one for every figure
+/// that is not in it.
+fn of_test(test: Test, document: Option<&str>) -> Vec<Bar> {
+    let Test { line, name, .. } = test;
     let document = document.and_then(|text| serde_json::from_str::<Value>(text).ok());
     let document = document.filter(|document| document["schema"] == SCHEMA);
     let figures = document
@@ -44,15 +105,24 @@ fn of_test(line: &str, test: &str, document: Option<&str>) -> Vec<Bar> {
         .and_then(|document| document["figures"].as_array());
     let Some(figures) = figures else {
         let mut bar = Bar::new(line, "", Goal::AtMost(0.0, ""), "-", None);
-        bar.goal = format!("those of the stress test `{test}`");
+        bar.goal = format!("those of the stress test `{name}`");
         return vec![bar];
     };
     let mut bars: Vec<Bar> = figures
         .iter()
-        .filter_map(|figure| recorded(line, test, figure))
+        .filter_map(|figure| recorded(line, name, figure))
         .collect();
-    if test == "kills" {
-        bars.push(kills(line, test, figures));
+    for figure in test.figures {
+        let what = format!("{line}: {figure}");
+        if bars.iter().all(|bar| bar.what != what) {
+            let at = format!("stress test `{name}`");
+            let mut bar = Bar::new(&what, &at, Goal::AtMost(0.0, ""), "-", None);
+            bar.goal = "that of the test".to_owned();
+            bars.push(bar);
+        }
+    }
+    if name == "kills" {
+        bars.push(kills(line, name, figures));
     }
     bars
 }
@@ -102,21 +172,34 @@ mod tests {
 
     const DOCUMENT: &str = r#"{"schema": "btcfed.stress/1", "test": "kills", "met": false, "figures": [
         {"what": "kills", "seen": 200.0, "unit": "", "bar": null, "met": true},
-        {"what": "lost", "seen": 0.0, "unit": "", "bar": "= 0", "met": true},
-        {"what": "slowest", "seen": 3.5, "unit": "s", "bar": "<= 3", "met": false}]}"#;
+        {"what": "acknowledged changes lost", "seen": 0.0, "unit": "", "bar": "= 0", "met": true},
+        {"what": "start, slowest", "seen": 3.5, "unit": "s", "bar": "<= 3", "met": false}]}"#;
 
     #[test]
     fn figures_with_a_bar_stand_as_they_were_recorded() {
-        let bars = of_test("crash", "kills", Some(DOCUMENT));
+        let bars = of_test(TESTS[1], Some(DOCUMENT));
         let rows: Vec<String> = bars.iter().map(Bar::row).collect();
         assert_eq!(
             rows,
             [
-                "| crash: lost | stress test `kills` | = 0 | - | 0 | - | met |",
-                "| crash: slowest | stress test `kills` | <= 3 s | - | 3.5 s | - | **not met** |",
+                "| crash: acknowledged changes lost | stress test `kills` | = 0 | - | 0 | - | met |",
+                "| crash: start, slowest | stress test `kills` | <= 3 s | - | 3.5 s | - | **not met** |",
+                "| crash: acknowledged changes checked after kills | stress test `kills` | that of the test | - | - | - | not measured |",
                 "| crash: number of kills | stress test `kills` | at least 2000 times kill -9 | - | 200 | - | **not met** |",
             ]
         );
+    }
+
+    #[test]
+    fn a_document_without_figures_has_a_line_for_each_that_is_missing() {
+        for test in TESTS {
+            let bars = of_test(
+                test,
+                Some(r#"{"schema": "btcfed.stress/1", "figures": []}"#),
+            );
+            assert!(bars.len() >= test.figures.len());
+            assert!(bars.iter().all(|bar| bar.outcome == Outcome::NotMeasured));
+        }
     }
 
     #[test]
@@ -126,7 +209,7 @@ mod tests {
             Some("{"),
             Some(r#"{"schema": "other/1", "figures": []}"#),
         ] {
-            let bars = of_test("leak", "churn", document);
+            let bars = of_test(TESTS[3], document);
             assert_eq!(bars.len(), 1);
             assert_eq!(bars[0].outcome, Outcome::NotMeasured);
         }

@@ -43,16 +43,21 @@ impl Tables {
         self.0.iter()
     }
 
-    /// The table of this title, or the only one whose title begins so.
+    /// The table of this title, or the only one whose title goes on from it with a remark.
     pub(crate) fn table(&self, title: &str) -> Option<&Table> {
         only(&self.0, |table| table.title(), title)
     }
 
-    /// A cell of the row of this name, or of the only one whose name begins so.
+    /// A cell of the row of this name, or of the only one whose name goes on from it with a remark.
     pub(crate) fn cell(&self, title: &str, row: &str, column: usize) -> Option<&str> {
         let rows = &self.table(title)?.rows;
         let row = only(rows, |row| row.first().map_or("", String::as_str), row)?;
         row.get(column).map(String::as_str)
+    }
+
+    /// The whole name of the row that [`Tables::cell`] finds.
+    pub(crate) fn name(&self, title: &str, row: &str) -> Option<&str> {
+        self.cell(title, row, 0)
     }
 
     /// The rows of a table whose first cells are these.
@@ -65,7 +70,7 @@ impl Tables {
     }
 }
 
-/// The only one of this name; without one, the only one whose name begins so.
+/// The only one of this name; without one, the only one whose name is followed by a remark, after `,`, ` (` or `:`.
 fn only<'a, T>(all: &'a [T], name: impl Fn(&'a T) -> &'a str, wanted: &str) -> Option<&'a T> {
     let one = |found: Vec<&'a T>| match found[..] {
         [one] => Some(one),
@@ -75,7 +80,10 @@ fn only<'a, T>(all: &'a [T], name: impl Fn(&'a T) -> &'a str, wanted: &str) -> O
     if exact.is_empty() {
         one(all
             .iter()
-            .filter(|item| name(item).starts_with(wanted))
+            .filter(|item| {
+                let remark = name(item).strip_prefix(wanted);
+                remark.is_some_and(|it| it.starts_with([',', ':']) || it.starts_with(" ("))
+            })
             .collect())
     } else {
         one(exact)
@@ -157,7 +165,10 @@ words
         assert_eq!(tables.iter().count(), 2);
         assert_eq!(tables.cell("load, 10 peers", "store", 1), Some("74.10ms"));
         assert_eq!(tables.cell("load, 10 peers", "JSON", 1), Some("41.0 KiB"));
-        assert_eq!(tables.rows("load, 10", &["store", "74.10ms"]).len(), 1);
+        assert_eq!(
+            tables.rows("load, 10 peers", &["store", "74.10ms"]).len(),
+            1
+        );
     }
 
     #[test]
@@ -167,6 +178,9 @@ words
         assert_eq!(tables.cell("load, 10 peers", "stor", 1), None);
         assert_eq!(tables.cell("load, 10 peers", "store", 3), None);
         assert_eq!(tables.cell("save", "store", 1), None);
+        let sizes = Tables::read("| nodes | time |\n|---|---|\n| 1000 | 1s |\n| 9990 | 2s |\n");
+        assert_eq!(sizes.cell("nodes", "100", 1), None);
+        assert_eq!(sizes.cell("nodes", "1000", 1), Some("1s"));
         let twice = Tables::read(&format!("{TEXT}\n{TEXT}"));
         assert_eq!(twice.cell("load, 10 peers", "store", 1), None);
     }

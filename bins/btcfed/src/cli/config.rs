@@ -2,7 +2,7 @@
 
 mod diff;
 mod explain;
-pub(super) mod migrate;
+mod migrate;
 mod schema;
 
 use btcfed_config::{KeySource, Origin};

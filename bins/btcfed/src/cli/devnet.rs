@@ -9,6 +9,8 @@ use btcfed_core::addr::{AddrWithId, PeerAddr};
 use btcfed_core::config::NodeConfig;
 use btcfed_core::identity::SecretKey;
 use btcfed_node_orchestrator::{NodeError, NodeHandle, NodeStatus};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::cli::args::{DevnetOptions, Global};
@@ -28,6 +30,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How often progress is told.
 const TELL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long what is under way may take to end after a second signal.
+const FORCED_END: Duration = Duration::from_secs(1);
 
 /// One member of the federation.
 struct Member {
@@ -62,29 +67,33 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<Exit, CliError> {
     // Removed last: when the runtime has ended, nothing of a node that failed writes into it any more.
-    let dir = TempDir::create("devnet", options.keep)?;
+    let dir;
     let runtime = context::runtime()?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    // Before there is a folder: a signal must not leave it behind.
+    let forced = listen_to_signals(&runtime, &interrupted);
+    dir = TempDir::create("devnet", options.keep)?;
     if options.keep {
         output.talk(&format!("keeping every file in {}", dir.path().display()));
     }
     let timeout = global.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let count = usize::from(options.nodes);
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let listener = Arc::clone(&interrupted);
-    runtime.spawn(async move {
-        // Where signals cannot be listened to, they end the process at once, as ever.
-        if let Ok(mut signals) = Signals::listen(None) {
-            // Whichever it is: a terminal that was closed wants no answer either.
-            signals.next().await;
-            listener.store(true, Ordering::Relaxed);
-        }
-    });
     let plan = Plan {
         count,
         timeout,
         interrupted,
     };
-    let outcome = runtime.block_on(federate(&plan, dir.path(), output))?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = federate(&plan, dir.path(), output) => Some(outcome),
+            Ok(()) = forced => None,
+        }
+    });
+    let Some(outcome) = outcome else {
+        runtime.shutdown_timeout(FORCED_END);
+        return Err(failed(&"forced to stop by a second signal"));
+    };
+    let outcome = outcome?;
     if plan.is_interrupted() {
         return Err(failed(&"interrupted; the nodes are stopped"));
     }
@@ -96,6 +105,25 @@ pub(super) fn run(
     } else {
         Exit::Failed
     })
+}
+
+/// The first signal interrupts. The result resolves at the second one, and only then.
+fn listen_to_signals(runtime: &Runtime, interrupted: &Arc<AtomicBool>) -> oneshot::Receiver<()> {
+    let (force, forced) = oneshot::channel();
+    let interrupted = Arc::clone(interrupted);
+    let _entered = runtime.enter();
+    // Where signals cannot be listened to, they end the process at once, as ever.
+    if let Ok(mut signals) = Signals::listen(None) {
+        runtime.spawn(async move {
+            // Whichever it is: a terminal that was closed wants no answer either.
+            signals.next().await;
+            interrupted.store(true, Ordering::Relaxed);
+            signals.next().await;
+            // Err says that the program is about to end anyway.
+            let _ = force.send(());
+        });
+    }
+    forced
 }
 
 async fn federate(plan: &Plan, dir: &Path, output: &Output) -> Result<Outcome, CliError> {

@@ -25,7 +25,6 @@ use self::supervised::Supervised;
 use crate::admin::http::{HttpEndpoint, Subject};
 use crate::admin::server::AdminSocket;
 use crate::cli::args::{Color, Global, RunOptions};
-use crate::cli::config::migrate;
 use crate::cli::context::{self, Loaded, create_dir};
 use crate::cli::output::Output;
 use crate::config_watch::ConfigWatch;
@@ -106,20 +105,35 @@ async fn serve(
     let forced = serve_signals(&mut tasks, signals.with_logging(logging.clone()), &handle);
     let announce = tokio::spawn(announce_ready(handle.clone(), *output, started));
 
-    let mut running = pin!(node.run());
-    let ended = tokio::select! {
-        ended = &mut running => Some(ended),
-        Ok(()) = forced => None,
-        // A node that nobody can steer or watch any more is of no use: it saves its state and makes room for a new one.
-        name = tasks.first_end() => {
-            handle.shutdown().await;
-            Some(running.await.and(Err(NodeError::TaskEnded(name))))
-        }
-    };
+    let ended = until_the_end(Box::pin(node.run()), &mut tasks, handle.shutdown(), forced).await;
     announce.abort();
     // The admin socket removes its file when it is dropped: before the lock of the node goes.
     tasks.stop().await;
     how_it_ended(ended)
+}
+
+/// Runs a node to its end, which the end of a task brings about as well; `None` when a second signal cut it short.
+async fn until_the_end(
+    running: impl Future<Output = Result<(), NodeError>>,
+    tasks: &mut Supervised,
+    stop: impl Future<Output = ()>,
+    forced: oneshot::Receiver<()>,
+) -> Option<Result<(), NodeError>> {
+    let ended = async {
+        let mut running = pin!(running);
+        tokio::select! {
+            ended = &mut running => ended,
+            // A node that nobody can steer or watch any more is of no use: it saves its state and makes room for a new one.
+            name = tasks.first_end() => {
+                stop.await;
+                running.await.and(Err(NodeError::TaskEnded(name)))
+            }
+        }
+    };
+    tokio::select! {
+        ended = ended => Some(ended),
+        Ok(()) = forced => None,
+    }
 }
 
 /// Starts what must live as long as the node.
@@ -196,10 +210,6 @@ async fn answer_http(
 fn tell_about(full: &LoadedConfig) {
     for warning in &full.warnings {
         tracing::warn!("{warning}");
-    }
-    let (would, file) = (migrate::pending(full), full.path.as_ref());
-    if let (false, Some(file)) = (would.is_empty(), file) {
-        tracing::info!(file = %file.display(), would = would.join("; "), "the configuration file has an older form, which is still understood; `btcfed config migrate` brings it to the present one");
     }
 }
 
@@ -427,6 +437,30 @@ fn node_error(error: &NodeError) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_second_signal_forces_the_end_also_when_a_task_has_failed_and_the_node_does_not_stop()
+    {
+        let mut tasks = Supervised::default();
+        tasks.spawn("http", async {});
+        let (force, forced) = oneshot::channel();
+        let stop = async move { force.send(()).unwrap() };
+        let ended = until_the_end(pending(), &mut tasks, stop, forced);
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        assert!(ended.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_stops_the_node_and_is_named() {
+        let mut tasks = Supervised::default();
+        tasks.spawn("http", async {});
+        let (told, stopped) = oneshot::channel();
+        let running = async { stopped.await.map_err(|_| NodeError::TaskEnded("none")) };
+        let stop = async move { told.send(()).unwrap() };
+        let (_force, forced) = oneshot::channel();
+        let ended = until_the_end(running, &mut tasks, stop, forced).await;
+        assert!(matches!(ended, Some(Err(NodeError::TaskEnded("http")))));
+    }
 
     #[test]
     fn flags_become_configuration_values_and_lists_are_joined() {

@@ -268,7 +268,7 @@ async fn a_good_address_wins_among_bad_ones() {
 }
 
 #[tokio::test]
-async fn the_next_address_has_its_turn_when_the_first_is_silent_and_none_when_it_answers() {
+async fn the_next_address_has_its_turn_when_the_first_is_silent() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mute = addr(&format!(
         "/ip4/127.0.0.1/tcp/{}",
@@ -276,18 +276,12 @@ async fn the_next_address_has_its_turn_when_the_first_is_silent_and_none_when_it
     ));
     let (mut alice, bob) = (Node::spawn(1).await, Node::spawn(2).await);
     let begun = Instant::now();
-    alice.dial(Some(bob.key), &[mute.clone(), bob.addr()]);
+    alice.dial(Some(bob.key), &[mute, bob.addr()]);
     alice.connected(bob.key).await;
     let took = begun.elapsed();
     let after_the_pause = Duration::from_millis(200)..Duration::from_secs(5);
     assert!(after_the_pause.contains(&took), "{took:?}");
     assert!(silent.accept().await.is_ok(), "the first was tried first");
-    alice.disconnect(bob.key);
-    alice.disconnected(bob.key).await;
-    alice.dial(Some(bob.key), &[bob.addr(), mute]);
-    alice.connected(bob.key).await;
-    let more = timeout(Duration::from_millis(500), silent.accept()).await;
-    assert!(more.is_err(), "tried beside one that answered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use btcfed_config::{LoadedConfig, MAX_CONFIG_BYTES, Origin, is_blank};
+use btcfed_config::{LoadedConfig, MAX_CONFIG_BYTES, Origin};
 use serde_json::json;
 
 use crate::cli::args::Global;
@@ -87,20 +87,10 @@ pub(super) fn run(global: &Global, dry_run: bool, output: &Output) -> Result<Exi
     Ok(Exit::Ok)
 }
 
-/// The version of the form of a file. Files that name none are older than the first one that was numbered.
+/// The version that a file names, 0 when it names none: such a file is understood as version 1.
 fn version_of(full: &LoadedConfig) -> u64 {
     let says = matches!(full.origins.get("version"), Some(Origin::File { .. }));
     u64::from(says)
-}
-
-/// What a migration of the file would do, in words. Empty when its form is the present one, or there is nothing in it.
-pub(in crate::cli) fn pending(full: &LoadedConfig) -> Vec<&'static str> {
-    if full.path.as_ref().is_none_or(|path| is_blank(path)) {
-        return Vec::new();
-    }
-    let from = version_of(full);
-    let steps = STEPS.iter().filter(|step| step.from >= from);
-    steps.map(|step| step.says).collect()
 }
 
 /// Takes every step from a version on. `None` when a step cannot be taken.
