@@ -210,7 +210,8 @@ pub const SAMPLE: usize = 16;
 /// Most parts the hash space may be cut into.
 pub const MAX_STRIPES: u32 = 64;
 
-/// Neighbours a newcomer fetches from at least, if it has so many: none is asked for more than its share of the parts.
+/// Neighbours a newcomer fetches from at least, if it has so many: none is asked for more than its share of the parts before
+/// [`STRIPE_WAIT`] is over.
 pub const STRIPES: u32 = 4;
 
 /// Records of a part on average: so few that a part nearly always fits into a page.
@@ -227,7 +228,8 @@ const _: () = assert!(MAX_PARTS_IN_FLIGHT < RateLimit::MESSAGE_BURST_MIN as usiz
 /// How long a newcomer waits for neighbours to ask for parts, before one neighbour is asked for several.
 pub const STRIPE_WAIT: Duration = Duration::from_millis(400);
 
-/// How long an answer about a part may take before another neighbour is asked for it.
+/// How long an answer about a part may take before another neighbour is asked for it. Pages one by one hold a part for
+/// [`MAX_PAGES_PER_PART`] times as long at most, and no longer than [`DOWNLOAD_LIMIT`].
 pub const STRIPE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a download in parts may take. What is missing then is found by the rounds that follow.

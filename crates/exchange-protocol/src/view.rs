@@ -129,7 +129,7 @@ impl View {
 
     /// What the store learned on another way than by this protocol is new now.
     fn note_lease(&mut self, now: MonotonicTime, old: &PeerSet, key: &PeerKey) {
-        let seq = |set: &PeerSet| set.get(key)?.record.as_ref().map(SignedRecord::seq);
+        let seq = |set: &PeerSet| set.view(key).and_then(PeerView::seq);
         let is_ours = *key == self.own || self.overlay.contains_key(key);
         let Some(new) = seq(&self.set).filter(|new| !is_ours && seq(old) < Some(*new)) else {
             return;
@@ -189,20 +189,21 @@ impl View {
     pub(crate) fn pass(&mut self, now: Now) {
         self.expire(now.monotonic);
         if !self.leases.has_begun() {
-            let ages = self.set.iter().filter(|peer| peer.record.is_some());
+            let ages = self.set.views().filter(|peer| peer.seq().is_some());
             let ages = ages.map(|peer| {
-                let seen = peer.stats.last_seen.max(peer.stats.first_seen);
+                let stats = peer.stats();
+                let seen = stats.last_seen.max(stats.first_seen);
                 let age = seen.map_or(0, |seen| now.wall.saturating_since(seen).as_secs());
-                (peer.key, age)
+                (*peer.key(), age)
             });
             self.leases.begin(now.monotonic, ages);
         }
         if !self.leases.is_due(now.monotonic) {
             return;
         }
-        let stored = self.set.iter().filter(|peer| peer.record.is_some());
+        let stored = self.set.views().filter(|peer| peer.seq().is_some());
         let known = stored
-            .map(|peer| peer.key)
+            .map(|peer| *peer.key())
             .chain(self.overlay.keys().copied());
         let known = known.filter(|key| *key != self.own);
         for key in self.leases.take_due(now.monotonic, known) {
@@ -400,7 +401,8 @@ impl View {
 
     /// The keys of the list that begin like this.
     fn keys_with(&self, prefix: KeyPrefix) -> BTreeSet<PeerKey> {
-        // No key ends in so many zeros; and where the bytes are no key at all, none of the list comes before.
+        // No key ends in so many zeros. Two beginnings, 0 and 1 of the smallest byte, make weak points and no keys: then the
+        // list is looked at from its start, which takes longer and misses nothing.
         let lowest = PeerKey::from_trusted_bytes(&prefix.lowest()).ok();
         let stored = self.set.views_after(lowest.as_ref());
         let stored = stored.map(|peer| *peer.key());

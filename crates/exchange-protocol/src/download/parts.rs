@@ -191,6 +191,23 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_waited_for_who_is_asked_no_more() {
+        let now = MonotonicTime::ZERO;
+        let mut download = Download::new(now, 7, key(1), 0);
+        let stripe = download.take_open(key(2), now).unwrap();
+        let waits = |download: &Download, n, at| download.waits_for(stripe, key(n), at);
+        assert!(waits(&download, 2, now) && !waits(&download, 3, now));
+        let end = now.saturating_add(limits::DOWNLOAD_LIMIT);
+        assert!(!waits(&download, 2, end), "the download is over");
+        download.reopen(now, |_, _| false);
+        assert!(!waits(&download, 2, now));
+        assert_eq!(download.take_open(key(3), now), Some(stripe));
+        assert!(!waits(&download, 2, now) && waits(&download, 3, now));
+        download.arrived(stripe, key(3), now, true);
+        assert!(!waits(&download, 3, now), "it is here");
+    }
+
+    #[test]
     fn a_part_of_another_download_and_one_that_does_not_exist_change_nothing() {
         let now = MonotonicTime::ZERO;
         let mut download = Download::new(now, 7, key(1), 0);
