@@ -100,9 +100,9 @@ impl FilePeerStore {
         Ok(self.applied(changes, fate))
     }
 
-    /// Removes the peers nobody chose (see [`PeerRecord::is_reserved`]) that were last heard of longer ago than
-    /// `older_than`: by contact or, for want of that, when they became known. Peers without any time stay. A removed peer
-    /// comes back with a newer record of its own.
+    /// Removes the peers nobody chose (see [`is_reserved`](btcfed_core::PeerRecord::is_reserved)) that were last heard of
+    /// longer ago than `older_than`: by contact or, for want of that, when they became known. Peers without any time stay.
+    /// A removed peer comes back with a newer record of its own.
     ///
     /// # Errors
     /// As for [`apply`](Self::apply), if any peer is that old. Nothing changed.
