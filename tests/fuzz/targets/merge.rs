@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::fs;
 
 use btcfed_core::ban::Issuer;
+use btcfed_core::store::StoreError;
 use btcfed_core::{AddressSource, PeerOp, PeerPatch, PeerRecord, PeerSource, SecretKey};
 use btcfed_peer_store::{FilePeerStore, StoreOptions};
 use libfuzzer_sys::fuzz_target;
@@ -57,6 +58,14 @@ fn change(store: &FilePeerStore, byte: u8) {
     drop(store.apply(&[op].into_iter().collect()));
 }
 
+/// A file of a newer version is never rewritten: to say so is an answer, too.
+fn close(store: &FilePeerStore) {
+    match store.close() {
+        Err(StoreError::ReadOnly { .. }) if store.newer_version().is_some() => {}
+        other => other.expect("a save"),
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let (first, rest) = part(bytes);
     let (edited, changes) = part(rest);
@@ -74,7 +83,7 @@ fuzz_target!(|bytes: &[u8]| {
             store.reload().expect("an edit is no error");
             store
         } else {
-            store.close().expect("a save");
+            close(&store);
             drop(store);
             fs::write(&path, edited).expect("an edit");
             FilePeerStore::open(options()).expect("any bytes are a valid file")
@@ -83,7 +92,7 @@ fuzz_target!(|bytes: &[u8]| {
         let twice = store.reload().expect("no edit is no error");
         assert!(twice.changes.is_empty(), "{:?}", twice.changes);
         let exact = store.skipped().is_empty() && store.newer_version().is_none();
-        store.close().expect("a save");
+        close(&store);
         if exact {
             let again = FilePeerStore::open(options())
                 .expect("our own file")
