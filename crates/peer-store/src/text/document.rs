@@ -3,6 +3,8 @@
 //! A document is a list of pieces whose texts, one after the other, are the file. Pieces nobody changed are written back
 //! byte for byte. This module reads; `render` writes.
 
+mod refused;
+
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
@@ -13,7 +15,6 @@ use btcfed_core::ban::{Ban, BanTarget};
 use btcfed_core::key::PeerKey;
 use btcfed_core::peer::Forgotten;
 use btcfed_core::set::{PackedPeer, Packer, PeerView};
-use btcfed_core::store::SkippedEntry;
 use btcfed_core::time::Timestamp;
 
 use crate::disk::displaced::Print;
@@ -543,53 +544,6 @@ impl Document {
             Says::Forgotten(key, mark) => Some((key, mark)),
             Says::Peer { .. } | Says::Ban(_) | Says::Bad(_) => None,
         })
-    }
-
-    /// The entries that could not be read.
-    pub(crate) fn bad(&self) -> impl Iterator<Item = (&Item, &Refusal)> {
-        self.items().filter_map(|item| match &item.says {
-            Says::Bad(refusal) => Some((item, &**refusal)),
-            Says::Peer { .. } | Says::Ban(_) | Says::Forgotten(..) => None,
-        })
-    }
-
-    /// The peers that unreadable entries name.
-    pub(crate) fn broken(&self) -> HashSet<PeerKey> {
-        let of_peers = self.bad().filter(|(item, _)| item.list == List::Peers);
-        of_peers.filter_map(|(_, refusal)| refusal.key).collect()
-    }
-
-    /// The peers that only unreadable entries name.
-    pub(crate) fn claimed(&self) -> HashSet<PeerKey> {
-        let mut claimed = self.broken();
-        if !claimed.is_empty() {
-            self.peers().for_each(|record| {
-                claimed.remove(record.key());
-            });
-        }
-        claimed
-    }
-
-    /// Entries that cannot be attributed to anybody, by their text.
-    pub(crate) fn nameless(&self) -> impl Iterator<Item = (&str, &Item, &Refusal)> {
-        self.bad()
-            .filter(|(_, refusal)| refusal.key.is_none())
-            .map(|(item, refusal)| (item.text.trim_ascii(), item, refusal))
-    }
-
-    /// The entries that could not be read and the damaged places, by line, for people.
-    pub(crate) fn skipped(&self) -> Vec<SkippedEntry> {
-        let skip = |(item, refusal): (&Item, &Refusal)| SkippedEntry {
-            line: item.line + refusal.line,
-            reason: refusal.reason.clone(),
-        };
-        let damage = self.damage.iter().map(|damage| SkippedEntry {
-            line: damage.line,
-            reason: format!("damaged: {}", damage.what),
-        });
-        let mut skipped: Vec<SkippedEntry> = self.bad().map(skip).chain(damage).collect();
-        skipped.sort_by_key(|skipped| skipped.line);
-        skipped
     }
 
     /// Makes entries that say what a set says share its memory.
